@@ -18,6 +18,7 @@ import { fourierMix } from './mixers/fourier-mix';
 import { multiHead } from './mixers/multi-head';
 import { perceiverLatents } from './mixers/perceiver-latents';
 import { pooling } from './mixers/pooling';
+import { shiftedWindow } from './mixers/shifted-window';
 import { visual } from './mixers/visual';
 import { gatedDeltaNet } from './recurrent/gated-delta-net';
 import { linearAttention } from './recurrent/linear-attention';
@@ -66,6 +67,7 @@ export {
   randomDirections,
   randomFeatures,
   scaledDotProduct,
+  shiftedWindow,
   sigmoidAttention,
   sparse,
   talkingHeads,
@@ -98,5 +100,6 @@ export const blocks = [
   fourierMix,
   pooling,
   visual,
+  shiftedWindow,
   perceiverLatents,
 ] as const;

@@ -1,5 +1,6 @@
 // The public surface of core, listed by hand.
 
+export { checkArguments } from './arguments';
 export { backward, grad } from './autodiff/grad';
 export { defineBlock, isBlock } from './block/block';
 export type {

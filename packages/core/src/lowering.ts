@@ -1,5 +1,6 @@
 // For those who write kernels, rules and ops: subpath @onnxformers/core/lowering.
 
+export { aFunction, anObject, aSize, given } from './given';
 export {
   type Asked,
   type Attribute,
@@ -19,6 +20,7 @@ export {
 } from './ir/define-op';
 export { freeSizeName } from './ir/free-names';
 export { apply, type Derivation, madeBy, mismatch, nameOf, type Pool, subgraphsOf } from './ir/graph';
+
 export { type ChunkSize, chunksOf } from './kernels/attend-chunks';
 export { packedChunksOf, usePackedChunks } from './kernels/attend-packed-chunks';
 export type { Decision, Rejected } from './lower/decision';

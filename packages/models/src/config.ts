@@ -21,6 +21,8 @@ export interface ConfigReader {
   list(key: string): readonly unknown[] | undefined;
   /** An object inside. */
   section(key: string): ConfigReader | undefined;
+  /** An object inside that must be there. */
+  needed(key: string): ConfigReader;
   /** The error for a value that the family does not support. */
   refuse(key: string, problem: string, expected: string): ConfigError;
 }
@@ -51,6 +53,10 @@ export function configReader(json: unknown, path = 'config.json'): ConfigReader 
   const isInteger = (x: unknown): x is number => Number.isSafeInteger(x);
   const isFlag = (x: unknown): x is boolean => typeof x === 'boolean';
   const isText = (x: unknown): x is string => typeof x === 'string';
+  const section = (key: string): ConfigReader | undefined => {
+    const value = at(key);
+    return value === undefined || value === null ? undefined : configReader(value, `${path}: ${key}`);
+  };
   return {
     path,
     raw,
@@ -65,9 +71,11 @@ export function configReader(json: unknown, path = 'config.json'): ConfigReader 
       if (Array.isArray(value)) return value;
       throw new ConfigError({ path: `${path}: ${key}`, problem: 'wrong value', expected: 'a list', got: describe(value) });
     },
-    section(key) {
-      const value = at(key);
-      return value === undefined || value === null ? undefined : configReader(value, `${path}: ${key}`);
+    section,
+    needed(key) {
+      const found = section(key);
+      if (found) return found;
+      throw new ConfigError({ path: `${path}: ${key}`, problem: 'missing', expected: 'an object', got: 'nothing' });
     },
     refuse: (key, problem, expected) => new ConfigError({ path: `${path}: ${key}`, problem, expected, got: describe(at(key)) }),
   };

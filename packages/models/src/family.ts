@@ -21,6 +21,8 @@ export interface Translation {
   readonly names: readonly NameEntry[];
   /** Stored tensors that hold several weights; they are looked up first. */
   readonly packed?: readonly PackedEntry[];
+  /** Whether texts usually come with a mask of their padding. Default true. */
+  readonly masked?: boolean;
 }
 
 /** A family of models: one file. */

@@ -1,5 +1,5 @@
 // Where the files of a checkpoint come from: memory, blobs, a folder, URLs.
-import { type ByteSource, FileError } from '@onnxformers/core';
+import { type ByteSource, checkArguments, FileError } from '@onnxformers/core';
 
 /** The files of a checkpoint, by name. */
 export interface PretrainedFiles {
@@ -46,6 +46,7 @@ const blobSource = (name: string, blob: Blob): ByteSource => ({
  * Example  const files = filesAt('https://example.org/models/bert/');
  */
 export function filesAt(address: string, get: typeof fetch = fetch): PretrainedFiles {
+  checkArguments('filesAt', { address });
   const base = address.endsWith('/') ? address : `${address}/`;
   return {
     name: base,

@@ -1,6 +1,7 @@
 // A pretrained model: the files of a Hugging Face checkpoint as an ordinary module and its weights.
 import {
   type CompileOptions,
+  checkArguments,
   checkOptions,
   FileError,
   type KindModule,
@@ -81,6 +82,7 @@ export interface PretrainedReport {
  *            const compiled = compile(bert.module, { target: targets.cpu, inputs: bert.inputs, weights: bert.weights });
  */
 export async function fromPretrained(files: PretrainedFiles | FilesByName, o: PretrainedOptions = {}): Promise<Pretrained> {
+  checkArguments('fromPretrained', { files });
   checkOptions('fromPretrained', o, { task: true, families: true, configFile: true, quantize: true });
   const source = 'open' in files ? files : filesInMemory(files);
   const config = await readConfig(source, o.configFile ?? 'config.json');
@@ -135,7 +137,12 @@ async function load(
 ): Promise<Pretrained> {
   const { own, bare } = nameTests(config, family, task);
   const single = await withoutCopies(completeNames(stored, family, bare), family, config, own);
-  const { config: ours, names: entries, packed } = family.translate(config, { task, has: (name) => single.byName.has(name) });
+  const {
+    config: ours,
+    names: entries,
+    packed,
+    masked = true,
+  } = family.translate(config, { task, has: (name) => single.byName.has(name) });
   const module = zoo.parse('model', ours);
   const names = weightNames(entries, packed);
   const { parameters } = namesOf(module);
@@ -144,7 +151,7 @@ async function load(
     module,
     config: ours,
     weights: found.weights,
-    inputs: inputsFor(module, ours),
+    inputs: masked ? inputsFor(module, ours) : inputsOf(module),
     task,
     modelType: config.text('model_type'),
     original: config.raw,

@@ -1,4 +1,5 @@
 // Names and layouts of weights in checkpoints of Hugging Face, and their counterparts in our modules.
+import { checkArguments } from '@onnxformers/core';
 import { expressWeight, type LazyTensor, nameMap, ops, type Tensor, type Value } from 'onnxformers';
 
 /** How a stored tensor differs from ours: an expression in ops for each direction. */
@@ -90,6 +91,7 @@ export const transposed: Form = { toOurs: turned, toTheirs: turned };
  * into all queries, all keys, all values.
  */
 export function regrouped(groups: readonly number[], order: readonly number[]): Form {
+  checkArguments('regrouped', { groups, order });
   const inverse = order.map((_, axis) => order.indexOf(axis));
   const permute = (x: Value, from: readonly number[], by: readonly number[]): Value => {
     const rest = x.dims.slice(1);
@@ -109,6 +111,7 @@ export function regrouped(groups: readonly number[], order: readonly number[]): 
 
 /** Rows in blocks of `size` rows, stored in another order: our block i is their block `order[i]`. */
 export function reordered(order: readonly number[], size: number): Form {
+  checkArguments('reordered', { order });
   const blocks = (x: Value, at: readonly number[]): Value => {
     const one = (i: number): Value => ops.slice(x, { axes: [0], starts: [i * size], ends: [(i + 1) * size] });
     return ops.concat(at.map(one), 0);

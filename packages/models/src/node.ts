@@ -1,5 +1,5 @@
 // Exports that require Node.js: subpath @onnxformers/models/node.
-import { FileError, type LazyTensor, type Ort, type Tensor } from '@onnxformers/core';
+import { checkArguments, FileError, type LazyTensor, type Ort, type Tensor } from '@onnxformers/core';
 import { fileSource, saveBytes, saveSafetensors, saveText } from '@onnxformers/core/node';
 import { companions } from './companions';
 import { type FilesByName, type PretrainedFiles, readFile } from './files';
@@ -66,6 +66,7 @@ export async function toPretrained(
     readonly weights?: ReadonlyMap<string, LazyTensor | Tensor>;
   } = {},
 ): Promise<void> {
+  checkArguments('toPretrained', { pretrained: model, dir: folder });
   const tensors = storedTensors(model, o.weights ?? new Map());
   await saveSafetensors(`${folder}/model.safetensors`, tensors, { metadata: { format: 'pt' } });
   await saveText(`${folder}/config.json`, `${JSON.stringify(model.original, undefined, 2)}\n`);
@@ -80,6 +81,7 @@ export async function toPretrained(
  * Example  await saveCompanions(filesIn('models/bert'), 'models/copy');
  */
 export async function saveCompanions(files: PretrainedFiles, folder: string): Promise<void> {
+  checkArguments('saveCompanions', { folder: files, dir: folder });
   for (const name of companions) {
     const bytes = await readFile(files, name);
     if (bytes) await saveBytes(`${folder}/${name}`, bytes);

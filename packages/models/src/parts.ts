@@ -2,6 +2,7 @@
 import {
   type AnyModule,
   ConfigError,
+  checkArguments,
   type LazyTensor,
   type Module,
   module,
@@ -31,7 +32,9 @@ export interface Part {
  * Example  const { encoder, decoder } = partsOf(await fromPretrained(filesAt('https://example.org/t5/')));
  *            const decoding = compile(decoder.module, { target: targets.cpu, inputs, weights: decoder.weights, state: 'io' });
  */
-export function partsOf({ module: whole, config, weights }: Pretrained): { readonly encoder: Part; readonly decoder: Part } {
+export function partsOf(pretrained: Pretrained): { readonly encoder: Part; readonly decoder: Part } {
+  checkArguments('partsOf', { pretrained });
+  const { module: whole, config, weights } = pretrained;
   const { encoder, decoder, head } = whole.children as Record<string, (AnyModule & Part['module']) | undefined>;
   if (whole.blockName !== 'encoder_decoder' || !encoder || !decoder)
     throw new ConfigError({

@@ -23,7 +23,6 @@ const heads: readonly (readonly [RegExp, Task])[] = [
   [/^ElectraForPreTraining$/, 'replaced_token_detection'],
   [/For(MaskedLM|PreTraining)$/, 'masked_lm'],
   [/(ForCausalLM|LMHeadModel)$/, 'causal_lm'],
-  [/^(Bloom|Mpt|Falcon)ForCausalLM$/, 'causal_lm'],
   [/(ForConditionalGeneration|MTModel)$/, 'seq2seq_lm'],
   [/ForSequenceClassification$/, 'sequence_classification'],
   [/ForTokenClassification$/, 'token_classification'],

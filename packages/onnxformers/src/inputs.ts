@@ -1,5 +1,14 @@
 // The inputs of a block that is compiled by itself, from its config.
-import { type AnyModule, blockInputs, type CompileOptions, ConfigError, describe, kindOf, unsetSizes } from '@onnxformers/core';
+import {
+  type AnyModule,
+  blockInputs,
+  type CompileOptions,
+  ConfigError,
+  checkArguments,
+  describe,
+  kindOf,
+  unsetSizes,
+} from '@onnxformers/core';
 
 /**
  * The option `inputs` of `compile` for a block: `ids` int64 for a model with an embedding, `x` float32 for others, `memory` if there is cross attention. Sizes
@@ -10,6 +19,7 @@ import { type AnyModule, blockInputs, type CompileOptions, ConfigError, describe
  * Example  const model = compile(block, { target: targets.cpu, inputs: inputsOf(block) });
  */
 export function inputsOf(module: AnyModule): CompileOptions['inputs'] {
+  checkArguments('inputsOf', { module });
   const inputs = Object.entries(blockInputs(module));
   const anySize: readonly string[] = kindOf(module)?.anySize ?? [];
   const unset = unsetSizes.filter((size) => !anySize.includes(size) && inputs.some(([, { dims }]) => dims.includes(size)));

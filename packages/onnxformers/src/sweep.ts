@@ -3,6 +3,7 @@ import {
   type AnyModule,
   type CompileOptions,
   ConfigError,
+  checkArguments,
   compile,
   describe,
   type Kind,
@@ -54,6 +55,7 @@ export interface SweepConfigsOptions {
  * Example  const { configs, refused } = sweep({ name: 'mlp', dim: 8 }, { hidden: [16, 32], activation: ['gelu', 'relu'] }, { kind: 'feedforward' });
  */
 export function sweep(config: Readonly<Record<string, unknown>>, axes: Axes, o: SweepConfigsOptions = {}): Sweep {
+  checkArguments('sweep', { config, axes, 'options?': o });
   const configs: SweptConfig[] = [];
   const refused: (SweptConfig & { readonly reason: string })[] = [];
   for (const variant of variantsOf(config, axes)) {

@@ -3,6 +3,7 @@ import { axialRotary } from './axial-rotary';
 import { alibi, alibiSlopes } from './bias/alibi';
 import { swinRelative } from './bias/swin-relative';
 import { t5Relative } from './bias/t5-relative';
+import { classToken } from './class-token';
 import { learnable } from './learnable';
 import { mergePatches } from './merge-patches';
 import { multiSectionRotary } from './multi-section-rotary';
@@ -17,6 +18,7 @@ export {
   alibi,
   alibiSlopes,
   axialRotary,
+  classToken,
   learnable,
   mergePatches,
   multiSectionRotary,
@@ -34,6 +36,7 @@ export const blocks = [
   sine,
   vocab,
   learnable,
+  classToken,
   token,
   patch,
   mergePatches,

@@ -1,11 +1,13 @@
 // Patch embedding. Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929
-import { defineBlock, int, module, type SequenceContext, type Value, withPositions } from '@onnxformers/core';
+import { bool, defineBlock, int, module, type SequenceContext, slot, type Value, withPositions } from '@onnxformers/core';
 import { asRows, squares } from './squares';
 
 /**
  * Patch embedding: a linear map of each square of an image, computed as a convolution. The positions are the patches in row-major order, counted from 0.
  *
  *     y[b, r · columns + c] = W · pixels[b, :, r · stride + …, c · stride + …] + bias
+ *
+ * With `fillEdge`, zeros on the right and below fill the image up to whole patches. With a norm, y is norm(W · pixels + bias).
  *
  * The layers receive a context of the patches: as many positions, and the grid [rows, columns] as `ctx.grid`. A class token before them is an option
  * of `learnable`.
@@ -14,7 +16,7 @@ import { asRows, squares } from './squares';
  *          kernelSize + stride, stride), dim]
  * Dtypes   float32, float16, bfloat16
  * Throws   ShapeError when the channels of the image are not inChannels · FeedError from the runner for an image smaller than a patch · ConfigError for a
- *          padding of a whole patch, for lengths, padding or position ids of the input, for a packed
+ *          padding of a whole patch, for fillEdge with a padding or another stride than kernelSize, for lengths, padding or position ids of the input, for a packed
  *          batch and for a state
  * Source   Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929
  * Lowers   everywhere: Conv, Transpose
@@ -39,22 +41,29 @@ export const patch = defineBlock({
     }),
     /** zeros around the image (pixels). Default: `0`. */
     padding: int({ doc: 'zeros around the image', unit: 'pixels', min: 0, default: 0 }),
+    /** the linear map has a bias. Default: `true`. */
+    bias: bool({ doc: 'the linear map has a bias', default: true }),
+    /** an edge that is no whole patch is filled with zeros, instead of left out. Default: `false`. */
+    fillEdge: bool({ doc: 'an edge that is no whole patch is filled with zeros, instead of left out', default: false }),
     /** output channels. Inherited from the enclosing block. */
     dim: int({ doc: 'output channels', unit: 'channels', min: 1, inherit: true }),
+    /** norm of each patch. Optional. */
+    norm: slot('norm', { doc: 'norm of each patch', optional: true }),
   },
   inputs: ({ about: { config } }) => ({
     pixels: { dtype: 'float32', dims: ['batch', config!.inChannels as number, 'height', 'width'] },
   }),
   examples: [
     { kernelSize: 2, dim: 7 },
-    { inChannels: 2, kernelSize: 3, stride: 2, padding: 1, dim: 5 },
+    { kernelSize: 3, dim: 5, fillEdge: true },
+    { inChannels: 2, kernelSize: 3, stride: 2, padding: 1, bias: false, dim: 5 },
   ],
   properties: ['batchIndependent'],
-  create({ inChannels, kernelSize, stride, padding, dim }, { path }) {
-    const proj = squares({ inChannels, kernelSize, stride, padding, dim }, path);
-    return module({ proj }, (pixels: Value, ctx: SequenceContext) => {
+  create({ inChannels, kernelSize, stride, padding, bias, fillEdge, dim, norm }, { path }) {
+    const proj = squares({ inChannels, kernelSize, stride, padding, dim, bias, fillEdge }, path);
+    return module({ proj, norm }, (pixels: Value, ctx: SequenceContext) => {
       const { y, grid } = asRows(proj(pixels));
-      return withPositions(ctx, y, { grid });
+      return withPositions(ctx, norm ? norm(y) : y, { grid });
     });
   },
 });

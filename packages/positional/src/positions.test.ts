@@ -1,7 +1,7 @@
 import { ConfigError, type NDArray, namesOf } from '@onnxformers/core';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
-import { learnable, sine, token, vocab } from './index';
+import { classToken, learnable, sine, token, vocab } from './index';
 
 // Rates and angles are float32 in the graph.
 const float32 = { atol: 2e-6, rtol: 1e-6 };
@@ -92,6 +92,59 @@ describe('learnable', () => {
     });
     expectClose(outputs.y!, { dtype: 'float32', dims: [2, 4, 5], data });
   });
+  it('adds a distillation token after the class token', () => {
+    const x = randomArray('x', [2, 3, 5]);
+    const block = learnable({ seqLen: 3, dim: 5, classToken: true, distillationToken: true });
+    const { outputs, parameters: p } = runBlock(block, { x });
+    const data = Float64Array.from({ length: 2 * 5 * 5 }, (_, i) => {
+      const [b, t, c] = [Math.floor(i / 25), Math.floor(i / 5) % 5, i % 5];
+      const own = t > 1 ? x.data[(b * 3 + t - 2) * 5 + c]! : p[t ? 'distillation_token' : 'class_token']!.data[c]!;
+      return own + p.pos_emb!.data[t * 5 + c]!;
+    });
+    expectClose(outputs.y!, { dtype: 'float32', dims: [2, 5, 5], data });
+    expect(() => learnable({ seqLen: 3, dim: 5, distillationToken: true })).toThrow(
+      /distillationToken: .*follows the class token/,
+    );
+  });
+
+  describe('with a grid', () => {
+    const [rows, columns, dim] = [3, 2, 5];
+    const block = learnable({ seqLen: rows * columns, dim, classToken: true, grid: [rows, columns] });
+    const keys = (d: number): number => {
+      const [a, r] = [-0.75, Math.abs(d)];
+      if (r <= 1) return (a + 2) * r ** 3 - (a + 3) * r ** 2 + 1;
+      return r < 2 ? a * (r ** 3 - 5 * r ** 2 + 8 * r - 4) : 0;
+    };
+    /** Row i of a resized axis as weights of the given rows. */
+    const weights = (i: number, from: number, to: number): number[] => {
+      const source = ((i + 0.5) * from) / to - 0.5;
+      const row = new Array<number>(from).fill(0);
+      for (let k = Math.floor(source) - 1; k <= Math.floor(source) + 2; k++)
+        row[Math.min(Math.max(k, 0), from - 1)]! += keys(source - k);
+      return row;
+    };
+
+    it.each([4, 7])('resizes its table bicubically to a square of side %i', (side) => {
+      const x = randomArray('x', [1, side * side, dim]);
+      const { outputs, parameters: p } = runBlock(block, { x });
+      const data = Float64Array.from({ length: (side * side + 1) * dim }, (_, i) => {
+        const [t, c] = [Math.floor(i / dim) - 1, i % dim];
+        if (t < 0) return p.class_token!.data[c]! + p.pos_emb!.data[c]!;
+        const [down, across] = [weights(Math.floor(t / side), rows, side), weights(t % side, columns, side)];
+        const parts = down.flatMap((v, r) => across.map((w, s) => v * w * p.pos_emb!.data[(1 + r * columns + s) * dim + c]!));
+        return x.data[t * dim + c]! + parts.reduce((a, b) => a + b);
+      });
+      expectClose(outputs.y!, { dtype: 'float32', dims: [1, side * side + 1, dim], data }, float32);
+    });
+
+    it('refuses a table of other cells, and positions that are no grid', () => {
+      expect(() => learnable({ seqLen: 5, dim, grid: [3, 2] })).toThrow(/grid: .*seqLen = 5, got 3 · 2/);
+      expect(() => runBlock(block, { x: randomArray('x', [1, 6, dim]) })).toThrow(
+        /rows and columns of the positions are not known/,
+      );
+    });
+  });
+
   it('refuses a class token with a state', () => {
     const block = learnable({ seqLen: 5, dim: 3, classToken: true });
     const x = ['float32', ['batch', 'seq', 3]] as const;
@@ -99,6 +152,13 @@ describe('learnable', () => {
       /prefix tokens can only be added to whole sequences.*got a state/,
     );
   });
+});
+
+it('class_token puts its token before each sequence', () => {
+  const x = randomArray('x', [2, 3, 5]);
+  const { outputs, parameters: p } = runBlock(classToken({ dim: 5 }), { x });
+  const rows = [0, 1].flatMap((b) => [...p.weight!.data, ...x.data.subarray(b * 15, (b + 1) * 15)]);
+  expectClose(outputs.y!, { dtype: 'float32', dims: [2, 4, 5], data: Float64Array.from(rows) }, { atol: 0, rtol: 0 });
 });
 
 describe('embeddings', () => {
@@ -123,6 +183,21 @@ describe('embeddings', () => {
       outputs.y!,
       gathered(p['word_embeddings.weight']!, (row, i) => row.map((v, c) => v + at(i, c))),
     );
+  });
+  it('vocab counts padding if it should', () => {
+    const mask: NDArray = { dtype: 'int64', dims: [2, 3], data: Float64Array.of(0, 1, 1, 1, 0, 0) };
+    const rowsOf = (countPadding: boolean) => {
+      const block = vocab({ vocabSize: 7, seqLen: 3, dim: 5, countPadding });
+      const { outputs, parameters: p } = runBlock(block, { ids, attention_mask: mask });
+      const table = p['position_embeddings.weight']!.data;
+      return Array.from(ids.data, (id, i) => {
+        const added = outputs.y!.data[i * 5]! - p['word_embeddings.weight']!.data[id * 5]!;
+        return [0, 1, 2].findIndex((t) => Math.abs(table[t * 5]! - added) < 1e-9);
+      });
+    };
+    expect(rowsOf(true)).toEqual([0, 1, 2, 0, 1, 2]);
+    expect(rowsOf(false)).toEqual([0, 0, 1, 0, 0, 0]);
+    expect(() => vocab({ vocabSize: 7, seqLen: 3, dim: 5, positionOffset: 2, padId: 1, countPadding: true })).toThrow(/got both/);
   });
   it('an id outside of the table is an error', () => {
     expect(() => runBlock(token({ vocabSize: 6, dim: 5 }), { ids })).toThrow(/6/);

@@ -41,7 +41,7 @@ export type LongerThan = { readonly original: number } & (
  * - `longrope`: θ / shortFactor for sequences of at most the original length, θ / longFactor for longer ones; cosines and sines are multiplied by
  *   √(1 + ln(factor) / ln(original))
  *
- * Throws   ConfigError for dynamic, yarn, llama3 and longrope without originalMaxPositions, and for longrope without a factor for each pair
+ * Throws   ConfigError for dynamic, yarn, llama3 and longrope without originalMaxPositions, and for longrope without a factor for each pair or with originalMaxPositions 1
  */
 export function frequencies(o: FrequencyOptions, path: string): Frequencies {
   const plain = (theta: number): number[] => Array.from({ length: o.rotaryDim / 2 }, (_, i) => theta ** ((-2 * i) / o.rotaryDim));
@@ -75,7 +75,7 @@ export function frequencies(o: FrequencyOptions, path: string): Frequencies {
 function llama3(rate: number, original: number, { factor, lowFreqFactor, highFreqFactor }: FrequencyOptions): number {
   const turns = (original * rate) / (2 * Math.PI);
   if (turns < lowFreqFactor) return rate / factor;
-  if (turns > highFreqFactor) return rate;
+  if (turns >= highFreqFactor) return rate;
   const kept = (turns - lowFreqFactor) / (highFreqFactor - lowFreqFactor);
   return ((1 - kept) * rate) / factor + kept * rate;
 }
@@ -110,10 +110,17 @@ function longrope(rates: readonly number[], original: number, o: FrequencyOption
       got: factors ? `a list of ${factors.length}` : 'nothing',
     });
   };
-  const grown = o.factor <= 1 ? 1 : Math.sqrt(1 + Math.log(o.factor) / Math.log(original));
+  const scale = o.attentionFactor ?? (o.factor <= 1 ? 1 : Math.sqrt(1 + Math.log(o.factor) / Math.log(original)));
+  if (!Number.isFinite(scale))
+    throw new ConfigError({
+      path: `${path}.originalMaxPositions`,
+      problem: "scaling: 'longrope' divides by its logarithm",
+      expected: 'at least 2, or an attentionFactor',
+      got: String(original),
+    });
   return {
     inverseFrequencies: divided('shortFactor'),
-    scale: o.attentionFactor ?? grown,
+    scale,
     longer: { original, inverseFrequencies: divided('longFactor') },
   };
 }

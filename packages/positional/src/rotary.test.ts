@@ -208,5 +208,6 @@ describe('scaling by the length of each sequence', () => {
       /rotary\.longFactor: .*requires a factor for each pair.*expected a list of rotaryDim \/ 2 = 3, got a list of 2/,
     );
     expect(() => rotary({ dim: 6, scaling: 'longrope', originalMaxPositions: 5 })).toThrow(/rotary\.shortFactor.*got nothing/);
+    expect(() => rotary({ ...config, originalMaxPositions: 1 })).toThrow(/rotary\.originalMaxPositions: .* expected at least 2/);
   });
 });

@@ -1,5 +1,6 @@
 // Token, position and token type embeddings. Devlin et al. 2018, https://arxiv.org/abs/1810.04805
 import {
+  bool,
   ConfigError,
   defineBlock,
   dropout,
@@ -22,11 +23,13 @@ import * as ops from '@onnxformers/core/ops';
  *
  * With `padId`, positions are counted over the real ids that are not this one (RoBERTa): a padding id has row positionOffset − 1, which is no position. Such positions are counted in a whole sequence, so a state is refused.
  *
+ * With `countPadding`, positions are places in the rows of a padded batch, whatever the padding mask says; a model that reads padding needs it (SigLIP).
+ *
  * Token types are read from the input `token_type_ids`. A model without that input uses type 0 for all tokens.
  *
  * Shapes   ids, token_type_ids int64 [batch, seq], packed [tokens] → [..., dim]; seq ≤ seqLen
  * Dtypes   float32, float16, bfloat16
- * Throws   ConfigError for padId with a state, or without a positionOffset · ShapeError for more than seqLen positions; if their number is known only at run time, the runner refuses them · ConfigError for the input
+ * Throws   ConfigError for padId with a state, or without a positionOffset, and for countPadding with padId or a state · ShapeError for more than seqLen positions; if their number is known only at run time, the runner refuses them · ConfigError for the input
  *          `token_type_ids` without `typeVocabSize`
  * Source   Devlin et al. 2018, https://arxiv.org/abs/1810.04805
  * Lowers   everywhere: Gather, Add
@@ -56,6 +59,8 @@ export const vocab = defineBlock({
       min: 0,
       optional: true,
     }),
+    /** positions count padding too, instead of real positions only. Default: `false`. */
+    countPadding: bool({ doc: 'positions count padding too, instead of real positions only', default: false }),
     /** output channels. Inherited from the enclosing block. */
     dim: int({ doc: 'output channels', unit: 'channels', min: 1, inherit: true }),
     /** dropout probability in training. Default: `0`. */
@@ -65,9 +70,17 @@ export const vocab = defineBlock({
     { vocabSize: 23, seqLen: 11, dim: 7 },
     { vocabSize: 23, seqLen: 11, typeVocabSize: 3, dim: 7 },
     { vocabSize: 23, seqLen: 11, positionOffset: 2, padId: 1, dim: 7 },
+    { vocabSize: 23, seqLen: 11, countPadding: true, dim: 7 },
   ],
   properties: ['batchIndependent', 'causal'],
-  create({ vocabSize, seqLen, typeVocabSize, positionOffset, padId, dim, dropout: p }, { path }) {
+  create({ vocabSize, seqLen, typeVocabSize, positionOffset, padId, countPadding, dim, dropout: p }, { path }) {
+    if (countPadding && padId !== undefined)
+      throw new ConfigError({
+        path: `${path}.countPadding`,
+        problem: 'positions cannot count padding and skip the padding id',
+        expected: 'countPadding or padId',
+        got: 'both',
+      });
     if (padId !== undefined && positionOffset === 0)
       throw new ConfigError({
         path: `${path}.positionOffset`,
@@ -81,9 +94,13 @@ export const vocab = defineBlock({
       typeVocabSize === undefined
         ? undefined
         : embedding(typeVocabSize, dim, { role: 'embedding', field: `${path}.typeVocabSize` });
+    const rowsOf = (ids: Value, ctx: SequenceContext): Value => {
+      if (padId !== undefined) return ops.sub(countedOver(ids, padId, ctx, { seqLen, path }), 1);
+      return countPadding ? places(ids, ctx, { seqLen, path }) : unexpanded(ctx.positions);
+    };
     const record = { word_embeddings, position_embeddings, token_type_embeddings };
     return module(record, (ids: Value, ctx: SequenceContext) => {
-      const rows = padId === undefined ? unexpanded(ctx.positions) : ops.sub(countedOver(ids, padId, ctx, { seqLen, path }), 1);
+      const rows = rowsOf(ids, ctx);
       const y = ops.add(word_embeddings(ids), position_embeddings(ops.add(rows, positionOffset)));
       if (token_type_embeddings) {
         const types = ctx.tokenTypeIds ?? ids.graph.number([0], 'int64');
@@ -106,13 +123,7 @@ export const vocab = defineBlock({
 function countedOver(ids: Value, padId: number, ctx: SequenceContext, { seqLen, path }: { seqLen: number; path: string }): Value {
   // Read from the graph: a model without a padId loads nothing of this.
   const { ops } = ids.graph;
-  if (ctx.state)
-    throw new ConfigError({
-      path: `${path}.padId`,
-      problem: 'positions that are counted over ids need the whole sequence',
-      expected: 'no state, or no padId',
-      got: 'a state',
-    });
+  refuseState(ctx, `${path}.padId`);
   const other = ops.logicalNot(ops.equal(ids, ids.graph.number(padId, ids.dtype)));
   const unpadded = ctx.layout.kind === 'packed' ? undefined : realPositionsOf(ids, ctx);
   const real = ops.cast(unpadded ? ops.logicalAnd(other, unpadded) : other, 'int64');
@@ -125,4 +136,23 @@ function countedOver(ids: Value, padId: number, ctx: SequenceContext, { seqLen, 
   const counted = ops.cumSum(real, 0);
   const start = ops.sub(ops.iota(ids, ids.dims[0]!), ctx.positions);
   return ops.mul(ops.sub(counted, ops.gather(ops.sub(counted, real), start, 0)), real);
+}
+
+/** The place of each id in its row; in a packed batch, where no row has padding, the positions of the context. */
+function places(ids: Value, ctx: SequenceContext, { seqLen, path }: { seqLen: number; path: string }): Value {
+  refuseState(ctx, `${path}.countPadding`);
+  if (ctx.layout.kind === 'packed' || ctx.positionIds) return unexpanded(ctx.positions);
+  const { iota, unsqueeze } = ids.graph.ops;
+  limitPositions(ids.graph.root, ids.dims[1]!, seqLen, `${path}.seqLen`);
+  return unsqueeze(iota(ids, ids.dims[1]!), [0]);
+}
+
+function refuseState(ctx: SequenceContext, path: string): void {
+  if (!ctx.state) return;
+  throw new ConfigError({
+    path,
+    problem: 'positions that are counted in this way need the whole sequence',
+    expected: 'no state, or without this option',
+    got: 'a state',
+  });
 }

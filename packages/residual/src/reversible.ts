@@ -1,5 +1,7 @@
 // A reversible residual layer. Gomez et al. 2017, https://arxiv.org/abs/1707.04585
+
 import { choice, defineBlock, each, int, module, type SequenceContext, slot, type Value } from '@onnxformers/core';
+import { aFunction, given } from '@onnxformers/core/lowering';
 import { layerNorm } from './norms/layer-norm';
 
 /**
@@ -13,6 +15,7 @@ import { layerNorm } from './norms/layer-norm';
  * Example  const y = reversibleStep(x, (h) => ops.mul(h, 2), (h) => ops.tanh(h));
  */
 export function reversibleStep(x: Value, f: (x: Value) => Value, g: (x: Value) => Value): Value {
+  given('reversibleStep', { x, f }, { f: aFunction });
   const half = Number(x.dims.at(-1)) / 2;
   // Of the graph: its sizes are numbers, and what these ops know of other sizes comes with `compile`.
   const { add, concat, split } = x.graph.ops;

@@ -1,5 +1,7 @@
 // Stochastic depth: sub-layers that are left out at random in training.
+
 import type { Dim, PackedLayout, SequenceContext, Value } from '@onnxformers/core';
+import { anObject, given } from '@onnxformers/core/lowering';
 
 /**
  * In training, 0 for whole sequences, with a probability, and x / (1 − probability) for the others; otherwise x itself.
@@ -11,6 +13,7 @@ import type { Dim, PackedLayout, SequenceContext, Value } from '@onnxformers/cor
  * Example  const y = stochasticDepth(x, 0.1, ctx);
  */
 export function stochasticDepth(x: Value, probability: number, ctx: SequenceContext): Value {
+  given('stochasticDepth', { x, ctx }, { ctx: anObject });
   const g = x.graph.root;
   if (!g.training || probability === 0) return x;
   // Read from the graph: a layer alone loads nothing of this.

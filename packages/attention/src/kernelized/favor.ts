@@ -25,6 +25,7 @@ import { derive, expressedBy } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { perQueryHead, timesKeyHead } from '../heads';
 import { zeroed } from '../kept-rows';
+import { headsOfWidth } from './heads-of-width';
 import {
   directionsOf,
   directionsOfRun,
@@ -89,11 +90,7 @@ export const favor = defineBlock({
       optional: true,
     }),
   },
-  inputs: ({ about: { config } }) => {
-    const rows = (heads: Dim, width: Dim) => ({ dtype: 'float32', dims: ['batch', heads, 'seq', width] }) as const;
-    const headDim = config!.headDim as number;
-    return { q: rows('heads', headDim), k: rows('kv_heads', headDim), v: rows('kv_heads', 'value_dim') };
-  },
+  inputs: headsOfWidth,
   examples: [
     { headDim: 8, features: 11, map: 'orthogonal' },
     { headDim: 8, features: 6, map: 'hyperbolic', causal: true },

@@ -22,6 +22,7 @@ import {
 import * as ops from '@onnxformers/core/ops';
 import { perQueryHead, timesKeyHead } from '../heads';
 import { keptRows, zeroed } from '../kept-rows';
+import { headsOfWidth } from './heads-of-width';
 
 /**
  * Lambda layer: keys and values become linear functions that are applied to the queries, one of the contents for all positions, one of the distances for each.
@@ -61,11 +62,7 @@ export const lambda = defineBlock({
       optional: true,
     }),
   },
-  inputs: ({ about: { config } }) => {
-    const rows = (heads: Dim, width: Dim) => ({ dtype: 'float32', dims: ['batch', heads, 'seq', width] }) as const;
-    const headDim = config!.headDim as number;
-    return { q: rows('heads', headDim), k: rows('kv_heads', headDim), v: rows('kv_heads', 'value_dim') };
-  },
+  inputs: headsOfWidth,
   examples: [
     { seqLen: 13, headDim: 8 },
     { seqLen: 17, headDim: 8, compat: 'xformers' },

@@ -1,5 +1,7 @@
 // Random features of the exponential of a product. Choromanski et al. 2020, https://arxiv.org/abs/2009.14794
+
 import { randomStream, type Tensor, tensor, type Value } from '@onnxformers/core';
+import { anObject, aSize, given } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
 /** Feature maps: exp of products with random directions; with both signs; with both signs and directions of one length. */
@@ -23,6 +25,12 @@ export const directionsOf = ({ map, features }: FeatureOptions): number => (map 
  * for the map `regularized`.
  */
 export function randomDirections(o: FeatureOptions, seed: number): Tensor {
+  given('randomDirections', { options: o }, { options: anObject });
+  given(
+    'randomDirections',
+    { 'options.headDim': o.headDim, 'options.features': o.features },
+    { 'options.headDim': aSize, 'options.features': aSize },
+  );
   const { headDim, map } = o;
   const count = directionsOf(o);
   const stream = randomStream(seed, 'random features');
@@ -56,22 +64,23 @@ function without(x: readonly number[], other: readonly number[]): number[] {
  * Shapes   run int64 [] → float32 [headDim, directions]
  */
 export function directionsOfRun(run: Value, o: FeatureOptions, seed: number): Value {
+  given('directionsOfRun', { run, options: o }, { options: anObject });
   const { headDim, map } = o;
   const count = directionsOf(o);
   const blocks = Math.ceil(count / headDim);
-  const given = ops.noise(run, [seed % 2 ** 32, Math.floor(seed / 2 ** 32)], [blocks, headDim, headDim], 'normal');
+  const normals = ops.noise(run, [seed % 2 ** 32, Math.floor(seed / 2 ** 32)], [blocks, headDim, headDim], 'normal');
   const places = ops.reshape(ops.iota(run.graph.root, headDim), [1, headDim, 1]);
   const body = (step: Value, units?: Value) => {
-    const row = ops.gather(given, ops.reshape(step, [1]), 1);
+    const row = ops.gather(normals, ops.reshape(step, [1]), 1);
     const remove = (x: Value): Value => ops.sub(x, ops.matmul(ops.matmul(x, ops.swapLast(units!)), units!));
     const own = remove(remove(row));
     const unit = ops.div(own, ops.reduceL2(own, [2]));
     return { carried: [ops.where(ops.equal(places, step), unit, units!)] };
   };
-  const start = ops.mul(given, 0);
+  const start = ops.mul(normals, 0);
   const trips = run.graph.root.number(headDim, 'int64');
   const [units] = ops.loop(run.graph.root, { trips, count: headDim, carried: [start], body }).carried as [Value];
-  const long = map === 'regularized' ? ops.mul(units, Math.sqrt(headDim)) : ops.mul(units, ops.reduceL2(given, [2]));
+  const long = map === 'regularized' ? ops.mul(units, Math.sqrt(headDim)) : ops.mul(units, ops.reduceL2(normals, [2]));
   return ops.transpose(ops.cropTo(ops.reshape(long, [blocks * headDim, headDim]), 0, count), [1, 0]);
 }
 
@@ -107,6 +116,7 @@ export function logFeatures(x: Value, directions: Value, map: FeatureMap): LogFe
  * Lowers   everywhere: MatMul, Exp
  */
 export function randomFeatures(x: Value, directions: Value, map: FeatureMap, normalized = false): Value {
+  given('randomFeatures', { x, directions });
   const { products, norm } = logFeatures(x, directions, map);
   const features = products.dims.at(-1) as number;
   const largest = (): Value => ops.reduceMax(ops.mul(ops.reduceSumSquare(x, [-1]), (x.dims.at(-1) as number) ** -0.5), [-2]);

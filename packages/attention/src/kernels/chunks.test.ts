@@ -28,7 +28,6 @@ import {
   type NDArray,
   none,
   not,
-  type Ort,
   or,
   prefix,
   printExplanation,
@@ -47,14 +46,11 @@ import {
 import { chunksOf, lower, type Rule } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { expectClose, footprint, randomArray, randomParameters } from '@onnxformers/core/testing';
-import * as node from 'onnxruntime-node';
-import * as web from 'onnxruntime-web';
 import { describe, expect, it } from 'vitest';
 import { attendCases, derivedFeed, feedsOf, inputsOf, modelOf } from './attend-cases.test-helper';
 import { kernels } from './index';
+import { runtimes } from './runtimes.test-helper';
 
-web.env.wasm.numThreads = 1;
-const runtimes = { cpu: node, wasm: web, 'portable-21': node } as unknown as Readonly<Record<string, Ort>>;
 const portable = targets.portable(21);
 const divided: readonly Target[] = [targets.cpu, targets.wasm, portable];
 type Inputs = Readonly<Record<string, Value>>;
@@ -128,17 +124,23 @@ const forms: Readonly<Record<MaskKind | 'none' | 'and', Form>> = {
 };
 
 interface Setting {
+  readonly batch?: Dim;
   readonly seq?: Dim;
   readonly kvHeads?: number;
   readonly options?: Partial<ops.AttendOpOptions>;
 }
-const compiled = ({ mask, inputs, packed }: Form, target: Target, { seq = 'seq', kvHeads = 2, options }: Setting = {}) => {
-  const batch = packed ? 1 : 'batch';
+const compiled = (
+  { mask, inputs, packed }: Form,
+  target: Target,
+  { batch: given = 'batch', seq = 'seq', kvHeads = 2, options }: Setting = {},
+) => {
+  const batch = packed ? 1 : given;
   const dtype = target === targets.cuda ? 'float16' : 'float32';
   const m = module({}, (i: Inputs) => ({
     y: i.q!.graph.root.scope('attention', () => ops.attendOp(i.q!, i.k!, i.v!, { mask: mask(i, seq), ...options })),
   }));
-  const data = Object.entries(inputs?.(seq) ?? {}).map(([key, [type, dims]]) => [key, [type, dims, 'data']] as const);
+  const sized = (dims: readonly Dim[]): readonly Dim[] => dims.map((d) => (d === 'batch' ? given : d));
+  const data = Object.entries(inputs?.(seq) ?? {}).map(([key, [type, dims]]) => [key, [type, sized(dims), 'data']] as const);
   return compile(m, {
     target,
     rules: kernels,
@@ -174,6 +176,18 @@ describe.each([heads, 2])(
     });
   },
 );
+
+// Each step of a loop waits for a device there, so only what would take gigabytes is divided.
+describe.each([targets.cuda, targets.webgpu].map((target) => [target.name, target] as const))('on %s', (_, target) => {
+  it.each(['keyPadding', 'keyStarts', 'dilated', 'expression'] as const)('a mask of many known pairs is divided: %s', (kind) => {
+    const of = (seq: number) => compiled(forms[kind], target, { batch: 1, seq });
+    const chosen = (model: ReturnType<typeof of>) => model.decisions.find((d) => d.path === 'attention')!.chosen;
+    expect(chosen(of(8209))).not.toBe(name);
+    const long = of(40_009);
+    expect(chosen(long)).toBe(name);
+    expect(footprint(long.graph, {}, { target }).largest.count).toBeLessThanOrEqual(heads * 1024 * 40_009);
+  });
+});
 
 // Numbers of real runs, at the size of chunks and the limits that models have.
 describe.each(divided.map((target) => [target.name, target] as const))('more scores than fit, on %s', (_, target) => {

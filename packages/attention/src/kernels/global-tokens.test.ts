@@ -8,31 +8,17 @@ import {
   globalTokens,
   interpret,
   keyLengths,
-  type Mask,
   type Model,
-  module,
   or,
   slidingWindow,
   type Target,
   targets,
-  type Value,
 } from '@onnxformers/core';
-import { type AttendOpOptions, attendOp } from '@onnxformers/core/ops';
 import { expectClose, footprint, randomArray } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
+import { attention, batch, feeds, type Given, heads, kvHeads, width } from './grouped-heads.test-helper';
 import { kernels } from './index';
 
-type Given = Readonly<Record<string, Value>>;
-const [batch, heads, kvHeads, width] = [2, 6, 2, 8];
-const feeds = (seq: number, kvSeq = seq) => ({
-  q: randomArray('q', [batch, heads, seq, width]),
-  k: randomArray('k', [batch, kvHeads, kvSeq, width]),
-  v: randomArray('v', [batch, kvHeads, kvSeq, width]),
-});
-const attention = (mask: (inputs: Given) => Mask<Value>, options: (inputs: Given) => Partial<AttendOpOptions> = () => ({})) =>
-  module({}, (inputs: Given) => ({
-    y: attendOp(inputs.q!, inputs.k!, inputs.v!, { mask: mask(inputs), ...options(inputs) }),
-  })) as AnyModule;
 const inputs = (more: CompileOptions['inputs'] = {}, kvSeq = 'seq'): CompileOptions['inputs'] => ({
   q: ['float32', ['batch', heads, 'seq', width]],
   k: ['float32', ['batch', kvHeads, kvSeq, width]],

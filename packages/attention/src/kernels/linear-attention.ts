@@ -70,7 +70,7 @@ export const useLinearAttention = rule('LinearRecurrence → LinearAttention', L
   const { q, v } = operandsOf(['q', 'k', 'v'] as const, node.operands as readonly [Value, Value, Value]);
   const [heads, n, m] = [v.dims[2]!, q.dims[3]!, v.dims[3]!];
   if (typeof heads !== 'number' || typeof n !== 'number' || typeof m !== 'number') return refuse(reasons.headCountsUnknown());
-  if (scale === 0) return refuse(own.zeroScale());
+  if (Math.fround(scale) === 0) return refuse(own.zeroScale());
   const seq = short ? undefined : longOn(node, context);
   if (typeof seq === 'number') return refuse(own.oneAfterAnother({ positions: seq, most: few }));
   return {

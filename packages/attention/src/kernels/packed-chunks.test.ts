@@ -15,7 +15,6 @@ import {
   type Node,
   none,
   not,
-  type Ort,
   prefix,
   slidingWindow,
   type Target,
@@ -26,13 +25,10 @@ import {
 import { derive, lower, nameOf, packedChunksOf, usePackedChunks } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { computeDerived, expectClose, randomArray } from '@onnxformers/core/testing';
-import * as node from 'onnxruntime-node';
-import * as web from 'onnxruntime-web';
 import { describe, expect, it } from 'vitest';
 import { kernels } from './index';
+import { runtimes } from './runtimes.test-helper';
 
-web.env.wasm.numThreads = 1;
-const runtimes = { cpu: node, wasm: web, 'portable-21': node } as unknown as Readonly<Record<string, Ort>>;
 const divided: readonly Target[] = [targets.cpu, targets.wasm, targets.portable(21)];
 type Inputs = Readonly<Record<string, Value>>;
 interface Case {

@@ -18,7 +18,6 @@ import {
   type NDArray,
   none,
   not,
-  type Ort,
   or,
   prefix,
   slidingWindow,
@@ -31,14 +30,11 @@ import {
 import { derive, nameOf } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { computeDerived, expectClose, randomArray } from '@onnxformers/core/testing';
-import * as node from 'onnxruntime-node';
-import * as web from 'onnxruntime-web';
 import { describe, expect, it } from 'vitest';
 import { kernels } from './index';
 import { usePaddedRows } from './padded-rows';
+import { runtimes } from './runtimes.test-helper';
 
-web.env.wasm.numThreads = 1;
-const runtimes = { cpu: node, wasm: web, 'portable-21': node } as unknown as Readonly<Record<string, Ort>>;
 const lengths = [4, 0, 7, 2];
 const tokens = 13;
 type Inputs = Readonly<Record<string, Value>>;

@@ -1,35 +1,20 @@
 // Attention to random keys that rows of queries share, with these keys gathered: the same numbers, in memory that follows the density.
 import {
-  type AnyModule,
   and,
   type CompileOptions,
   causal,
   compile,
   interpret,
   keyLengths,
-  type Mask,
   type Model,
-  module,
   randomPairs,
   targets,
-  type Value,
 } from '@onnxformers/core';
-import { type AttendOpOptions, attendOp } from '@onnxformers/core/ops';
-import { expectClose, footprint, randomArray } from '@onnxformers/core/testing';
+import { expectClose, footprint } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
+import { attention, batch, feeds, type Given, heads, kvHeads, width } from './grouped-heads.test-helper';
 import { kernels } from './index';
 
-type Given = Readonly<Record<string, Value>>;
-const [batch, heads, kvHeads, width] = [2, 6, 2, 8];
-const feeds = (seq: number, kvSeq = seq) => ({
-  q: randomArray('q', [batch, heads, seq, width]),
-  k: randomArray('k', [batch, kvHeads, kvSeq, width]),
-  v: randomArray('v', [batch, kvHeads, kvSeq, width]),
-});
-const attention = (mask: (inputs: Given) => Mask<Value>, options: Partial<AttendOpOptions> = {}) =>
-  module({}, (inputs: Given) => ({
-    y: attendOp(inputs.q!, inputs.k!, inputs.v!, { mask: mask(inputs), ...options }),
-  })) as AnyModule;
 const inputs = (more: CompileOptions['inputs'] = {}, kvSeq = 'seq'): CompileOptions['inputs'] => ({
   q: ['float32', ['batch', heads, 'seq', width]],
   k: ['float32', ['batch', kvHeads, kvSeq, width]],
@@ -49,7 +34,10 @@ describe.each([targets.portable(18), targets.cpu, targets.wasm])('random keys on
     ['of a seed that is data', ({ seed: s }: Given) => randomPairs(0.06, s!, 4), seed, {}],
     ['scaled and capped', () => randomPairs(0.2, 5, 32), {}, { scale: 0.7, softcap: 3 }],
   ] as const)('%s', (_, mask, more, options) => {
-    const model = compile(attention(mask as never, options), { target, inputs: inputs(more), rules: kernels });
+    const model = compile(
+      attention(mask as never, () => options),
+      { target, inputs: inputs(more), rules: kernels },
+    );
     expect(becomes(model).chosen).toBe('Attend → gathered random keys');
     for (const seq of [0, 1, 5, 131, 229]) {
       const data = {
@@ -86,11 +74,14 @@ it.each([
   ['more keys than queries', () => randomPairs(0.1, 5, 7), {}, 'seq + past', /queries may start at another position/],
   ['high densities', () => randomPairs(0.97, 5, 7), {}, 'seq', /gathering \d+ keys for each row of queries takes longer/],
 ] as const)('is not used for %s', (_, mask, options, kvSeq, reason) => {
-  const model = compile(attention(mask as never, options), {
-    target: targets.portable(),
-    inputs: inputs({}, kvSeq),
-    rules: kernels,
-  });
+  const model = compile(
+    attention(mask as never, () => options),
+    {
+      target: targets.portable(),
+      inputs: inputs({}, kvSeq),
+      rules: kernels,
+    },
+  );
   expect(becomes(model).chosen).not.toBe('Attend → gathered random keys');
   const refused = becomes(model).refused.find(({ rule }) => rule === 'Attend → gathered random keys');
   if (reason) expect(refused?.reason.text).toMatch(reason);

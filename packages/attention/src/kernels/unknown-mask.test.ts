@@ -11,7 +11,6 @@ import {
   type NDArray,
   none,
   not,
-  type Ort,
   or,
   type SequenceContext,
   slidingWindow,
@@ -25,8 +24,6 @@ import {
 } from '@onnxformers/core';
 import { maskKinds } from '@onnxformers/core/lowering';
 import { expectClose, randomArray, randomParameters, runBlock, traceBlock } from '@onnxformers/core/testing';
-import * as node from 'onnxruntime-node';
-import * as web from 'onnxruntime-web';
 import { describe, expect, it } from 'vitest';
 import { linformer } from '../low-rank/linformer';
 import { nystrom } from '../low-rank/nystrom';
@@ -37,10 +34,9 @@ import { scaledDotProduct } from '../softmax/scaled-dot-product';
 import { local } from '../sparse/local';
 import { attendCases, feedsOf, inputsOf, modelOf, sizes, tensorsOf } from './attend-cases.test-helper';
 import { kernels } from './index';
+import { runtimes } from './runtimes.test-helper';
 import { ownDilated, ownDilatedAllows, ownPrefix, ownPrefixAllows } from './unknown-mask.test-helper';
 
-web.env.wasm.numThreads = 1;
-const runtimes = { cpu: node, wasm: web, 'portable-21': node } as unknown as Readonly<Record<string, Ort>>;
 const unknown: readonly (readonly [string, Mask<never>])[] = [
   ['ownPrefix', ownPrefix(3)],
   ['ownDilated', ownDilated(2)],

@@ -1,5 +1,7 @@
 // Iterative computation of the pseudo-inverse of a matrix by products. Razavi et al. 2014
+
 import type { Value } from '@onnxformers/core';
+import { anObject, given } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
 /** Options of {@link pseudoInverse}. */
@@ -22,7 +24,9 @@ export interface PseudoInverseOptions {
  * Lowers   everywhere: MatMul, ReduceSum and elementwise primitives
  * Example  const Z = pseudoInverse(softmax(matmul(q, swapLast(k))), { iterations: 6 });
  */
-export function pseudoInverse(K: Value, { iterations, sharedScale = false }: PseudoInverseOptions): Value {
+export function pseudoInverse(K: Value, options: PseudoInverseOptions): Value {
+  given('pseudoInverse', { x: K, options }, { options: anObject });
+  const { iterations, sharedScale = false } = options;
   const columnSums = ops.reduceSum(K, [-2]);
   let Z = ops.div(ops.swapLast(K), ops.reduceMax(columnSums, sharedScale ? K.dims.map((_, axis) => axis) : [-1]));
   // Multiplied out as far as no identity matrix is needed: it would be as large as K.

@@ -1,4 +1,5 @@
 // Reverse-mode differentiation: a walk over the nodes that calls each op's derivative.
+import { checkArguments } from '../arguments';
 import { ConfigError, internal, ShapeError } from '../error';
 import { printType } from '../ir/define-op';
 import { type Node, subgraphsOf, usedBy, Value } from '../ir/graph';
@@ -27,6 +28,7 @@ import { isFloat } from '../tensor/tensor';
  * Example  const [dw, dx] = grad(loss, [weight, x]);
  */
 export function grad(loss: Value, wrt: readonly (Value | Parameter)[]): readonly Value[] {
+  checkArguments('grad', { loss, wrt });
   const g = loss.graph.root;
   if (loss.dims.some((d) => d !== 1) || !isFloat(loss.dtype))
     throw new ShapeError({
@@ -56,7 +58,10 @@ export const backward = (
   outputs: readonly Value[],
   seeds: readonly (Value | undefined)[],
   wrt: readonly Value[],
-): readonly (Value | undefined)[] => walk(outputs, seeds, wrt, 'partial');
+): readonly (Value | undefined)[] => {
+  checkArguments('backward', { outputs, seeds, wrt });
+  return walk(outputs, seeds, wrt, 'partial');
+};
 
 // ---- Requested values -----------------------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ import type { LazyTensor } from '../weights/safetensors';
 import { checkCompile } from './check-options';
 import type { CompileOptions, ModelDType } from './compile-options';
 import { seededDraws } from './draws';
+import { elementLimits } from './element-limits';
 import type { InputNames, OutputNames } from './port-names';
 import { quantizedModule, quantizedWeights } from './quantize';
 import { noTap } from './taps';
@@ -142,7 +143,7 @@ export function compile<const M extends AnyModule, const C extends CompileOption
     dtype,
     computes,
     decisions,
-    signature: signatureOf(graph, names),
+    signature: signatureOf(graph, names, target),
     names,
     parameterInputs,
     weights,
@@ -261,7 +262,7 @@ function checkOutputNames(graph: Graph, names: ParameterNames): void {
   }
 }
 
-function signatureOf(graph: Graph, names: ParameterNames): Signature {
+function signatureOf(graph: Graph, names: ParameterNames, { name: target, mostElements }: Target): Signature {
   const { roles, limits, continuations } = graph.builder;
   const inputs = graph.inputs.map((v): Port => {
     const { leaf } = v;
@@ -290,6 +291,7 @@ function signatureOf(graph: Graph, names: ParameterNames): Signature {
   });
   // An input that the lowered graph does not read does not exist in the session.
   const there = new Set(inputs.map((p) => p.name));
-  const held = limits.filter(({ input }) => input === undefined || there.has(input));
+  const stated = limits.filter(({ input }) => input === undefined || there.has(input));
+  const held = mostElements === undefined ? stated : [...stated, ...elementLimits(graph, mostElements, target)];
   return { inputs, outputs, ...(held.length && { limits: held }) };
 }

@@ -1,5 +1,6 @@
 // Initial values of all parameters of a module.
 
+import { checkArguments } from '../arguments';
 import { checkWord } from '../error';
 import { type AnyModule, gainsOf, namesOf } from '../module/module';
 import type { Init } from '../parameter/init';
@@ -17,6 +18,7 @@ import { schemes } from '../weights/schemes';
  * Example  const weights = initialize(block, { scheme: 'vit', seed: 1 });
  */
 export function initialize(m: AnyModule, options: InitializeOptions = {}): Map<string, LazyTensor> {
+  checkArguments('initialize', { module: m, 'options?': options });
   const gains = gainsOf(m);
   return initializeParameters(namesOf(m).parameters, { gain: (path) => gains.get(path) ?? 1, ...options });
 }
@@ -29,6 +31,7 @@ export function initialize(m: AnyModule, options: InitializeOptions = {}): Map<s
  * Example  const inits = initsOf(block, { scheme: 'vit' }); // 'up.weight' → { kind: 'xavier_uniform', gain: 1 }
  */
 export function initsOf(m: AnyModule, o: Pick<InitializeOptions, 'scheme' | 'compat'> = {}): Map<string, Init> {
+  checkArguments('initsOf', { module: m, 'options?': o });
   checkWord('initsOf.scheme', o.scheme ?? 'default', Object.keys(schemes));
   const gains = gainsOf(m);
   return new Map([...namesOf(m).parameters].map(([name, p]) => [name, chooseInit(p, o, gains.get(name))]));

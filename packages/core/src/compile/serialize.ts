@@ -1,5 +1,6 @@
 // From a lowered graph to an ONNX model: names, attributes, initializers.
 
+import { checkArguments } from '../arguments';
 import { internal } from '../error';
 import { type Attribute, type AttributeKind, domainOf, type EncodedNode, printType } from '../ir/define-op';
 import { type Graph, type Node, nameOf, type Value } from '../ir/graph';
@@ -26,6 +27,7 @@ const lowestOpset = 18;
  * The ONNX model of a compiled model. Weights stay lazy: each initializer loads (and transforms) its weight when it is written.
  */
 export function serialize(model: Model): OnnxModel {
+  checkArguments('serialize', { model });
   const { graph, target } = model;
   const writer = new Writer(model, foldable(graph, model.parameterInputs));
   const body = writer.graph(graph, 'main');
@@ -50,7 +52,7 @@ export function serialize(model: Model): OnnxModel {
  *
  * Example  const session = await ort.InferenceSession.create(await toBytes(model));
  */
-export const toBytes = (model: Model): Promise<Uint8Array> => bytesOfModel(serialize(model));
+export const toBytes = async (model: Model): Promise<Uint8Array> => bytesOfModel(serialize(model));
 
 class Writer {
   /** The version of each domain that the nodes need. */

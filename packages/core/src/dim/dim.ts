@@ -1,6 +1,7 @@
 // Symbolic sizes: integer polynomials over named sizes, kept as canonical text so that equal sizes are === equal.
 
 import { nearest, ShapeError } from '../error';
+import { aFunction, aMap, given } from '../given';
 import { parse } from './dim-text';
 import {
   ceilDivide,
@@ -183,6 +184,7 @@ export function namesOfDim(d: Dim): readonly string[] {
 
 /** The size with names replaced by other sizes, simultaneously; a name for which `by` returns undefined stays. */
 export function substituteDim(d: Dim, by: (name: string) => Dim | undefined): Dim {
+  given('substituteDim', { by }, { by: aFunction });
   return isNumber(d) ? integer(d) : toDim(substituted(polynomial(d), by));
 }
 
@@ -202,6 +204,7 @@ export function solveDim(
   size: number,
   known: ReadonlyMap<string, number>,
 ): { readonly name: string; readonly size: number } | undefined {
+  given('solveDim', { known }, { known: aMap });
   const p = substituted(polynomial(d), (name) => known.get(name));
   const unknown = p.filter((t) => t.key !== '');
   const [term] = unknown;
@@ -210,10 +213,10 @@ export function solveDim(
   const name = factor.text;
   const solution = (integer(size) - constantOf(p)) / term.coefficient;
   if (Number.isSafeInteger(solution) && solution >= 0) return { name, size: integer(solution) };
-  const given = namesOfDim(d).filter((other) => known.has(other));
+  const bound = namesOfDim(d).filter((other) => known.has(other));
   throw new ShapeError({
     path: '',
-    problem: `${dim(d)} cannot be ${size}${given.length ? ` where ${given.map((other) => `${other} = ${known.get(other)}`).join(', ')}` : ''}`,
+    problem: `${dim(d)} cannot be ${size}${bound.length ? ` where ${bound.map((other) => `${other} = ${known.get(other)}`).join(', ')}` : ''}`,
     expected: `a size for which ${name} is an integer of at least 0`,
     got: `${name} = ${solution}`,
   });

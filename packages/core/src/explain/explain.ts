@@ -1,4 +1,5 @@
 // The decisions of lowering for a model, block by block, and what its user could change.
+import { checkArguments } from '../arguments';
 import type { Model } from '../compile/compile';
 import { ConfigError, describe, nearest } from '../error';
 import { domainOf } from '../ir/define-op';
@@ -75,7 +76,9 @@ export interface ExplainOptions {
  *
  * Example  console.log(printExplanation(explain(model)));
  */
-export function explain(model: Model, { path = '' }: ExplainOptions = {}): Explanation {
+export function explain(model: Model, options: ExplainOptions = {}): Explanation {
+  checkArguments('explain', { model, 'options?': options });
+  const { path = '' } = options;
   const { target, machine, dtype, computes } = model;
   if (path) checkPath(path, model);
   const nodes = nodesWithin(model.graph.nodes);

@@ -1,5 +1,6 @@
 // The memory and the operations of a graph, computed without running it: the constants in its file, what a runtime computes from them when it opens the
 // file, the largest value at given sizes, and how values grow with each size.
+import { checkArguments } from '../arguments';
 import { type Dim, evaluateDim, mulDims, termsOf } from '../dim/dim';
 import { atMost, type Graph, madeBy, type Node, subgraphsOf, usedBy, type Value } from '../ir/graph';
 import { kernelOf, type Machine, type Target } from '../lower/target';
@@ -40,11 +41,9 @@ export interface FootprintOptions {
  * Throws   ShapeError when a size has no value
  * Example  const { constants, largest } = footprint(model.graph, { batch: 1, seq: 16_384 }, { target: targets.cpu });
  */
-export function footprint(
-  graph: Graph,
-  sizes: Readonly<Record<string, number>>,
-  { target, machine = {} }: FootprintOptions = {},
-): Footprint {
+export function footprint(graph: Graph, sizes: Readonly<Record<string, number>>, options: FootprintOptions = {}): Footprint {
+  checkArguments('footprint', { graph, sizes, 'options?': options });
+  const { target, machine = {} } = options;
   const constants = new Set<Value>();
   let largest: Footprint['largest'] = { count: 0, at: 0 };
   let largestBytes = 0;

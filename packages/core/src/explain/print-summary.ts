@@ -1,4 +1,5 @@
 // Summaries as text.
+import { checkArguments } from '../arguments';
 import { printBytes } from '../onnx/print';
 import { printPaths, shapeOf } from './places';
 import type { Summary, SummaryRow } from './summary';
@@ -20,6 +21,7 @@ interface Group {
 
 /** A summary as text, as `onnxformers summary` prints it: repeated layers once, with the cost of one layer. */
 export function printSummary(about: Summary): string {
+  checkArguments('printSummary', { summary: about });
   const { root, memory, sizes } = about;
   const lines: string[][] = [['', 'block', 'parameters', 'FLOPs']];
   const add = ({ name, rows }: Group, depth: number, times: number) => {

@@ -1,5 +1,6 @@
 // Explanations as text.
 
+import { checkArguments } from '../arguments';
 import { nameOf } from '../lower/rewrite';
 import type { Forecast } from '../lower/target';
 import type { ExplainedBlock, ExplainedOp, Explanation } from './explain';
@@ -13,6 +14,7 @@ const words: Readonly<Record<string, string>> = {
 
 /** An explanation as text, as `onnxformers explain` prints it. */
 export function printExplanation(about: Explanation): string {
+  checkArguments('printExplanation', { explanation: about });
   const { target, dtype, computes, assumed, notes, blocks } = about;
   const head = `lowered for ${target}, ${dtype === computes ? dtype : `${dtype} computed in ${computes}`}${machineOf(about)}`;
   const remarks = [...assumed, ...notes].map((n) => `  ${n}`);

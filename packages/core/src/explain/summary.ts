@@ -1,4 +1,5 @@
 // The modules of a model and their costs: parameters, operations, memory.
+import { checkArguments } from '../arguments';
 import type { Model } from '../compile/compile';
 import { type Dim, evaluateDim, namesOfDim } from '../dim/dim';
 import { ConfigError, describe, nearest } from '../error';
@@ -60,6 +61,7 @@ interface Own {
  * Example  console.log(printSummary(summary(model, { batch: 2, seq: 128 })));
  */
 export function summary(model: Model, sizes: Readonly<Record<string, number>> = {}): Summary {
+  checkArguments('summary', { model, 'sizes?': sizes });
   const bound = checkedSizes(model, sizes);
   const size: SizeOf = (d: Dim) => {
     const most = atMost(d, model.graph.builder);

@@ -1,5 +1,6 @@
 // Runs a graph in float64: the reference for kernels, also used to fold weights.
 
+import { checkArguments } from '../arguments';
 import { type Dim, evaluateDim, namesOfDim } from '../dim/dim';
 import { checkWord, describe, FeedError, internal, nearest, OnnxformersError, RunError, WeightError } from '../error';
 import { type Attrs, type Op, operandOf, printType, type Sizes, type TensorType } from '../ir/define-op';
@@ -38,6 +39,7 @@ export function interpret(
   feeds: Readonly<Record<string, NDArray>>,
   options: InterpretOptions = {},
 ): Record<string, NDArray> {
+  checkArguments('interpret', { graph, feeds, 'options?': options });
   checkWord('interpret.prefer', options.prefer ?? 'evaluate', ['evaluate', 'decompose']);
   const fed = feedsOf(graph, feeds);
   const known = Object.entries(options.sizes ?? {});

@@ -5,6 +5,7 @@ import type { Attrs } from '../ir/define-op';
 import { freeSizeName } from '../ir/free-names';
 import type { Node, Value } from '../ir/graph';
 import { defineReasons } from '../lower/reason';
+import { reasons } from '../lower/reasons';
 import { type Get, type Match, type MatchContext, type Outcome, type Rule, refuse, rule } from '../lower/rule';
 import { mapMask } from '../mask/mask';
 import { Attend } from '../ops/attend';
@@ -33,6 +34,14 @@ export interface ChunkSize {
   /** Up to so many scores are kept, for all sequences and heads together. */
   readonly fewScores: number;
 }
+
+/**
+ * On a device, whose loops wait, scores or masks of more pairs are divided: 2 GiB in 16 bits. Where their number is known only in a run, they are not: a limit refuses what its
+ * kernels cannot count.
+ */
+const manyScores = 2 ** 30;
+/** Fewer steps that wait, and enough rows for a device. */
+const rowsOnDevice = 1024;
 
 /** 64 MiB of scores. Shorter chunks take longer, longer ones take more memory and the same time: docs/benchmarks.md. */
 const measured: ChunkSize = { rows: 128, few: 512, fewScores: 2 ** 24 };
@@ -67,13 +76,19 @@ function divided<A extends AttendAttrs & Attrs>(
   const keys = k.dims[2]!;
   const rival = context.cheapest(node as unknown as Node);
   const scores = rival ? rival.workspace : mulDims(batch, heads, queries, keys);
-  const whole: readonly WholeUpTo[] = [
-    { size: queries, most: few },
-    { size: scores, most: fewScores },
-  ];
-  if ([...whole, { size: keys, most: few }].some((bound) => isAlwaysWhole(node, bound))) return undefined;
+  // A mask in a bias counts too: it has as many elements as the scores of one head.
+  const inBias = rival?.match.notes?.some((note) => reasons.maskOverScores.is(note));
+  const kept = inBias ? mulDims(batch, queries, keys) : scores;
+  const beyond = context.waitsInLoops && typeof kept === 'number' && kept > manyScores;
+  const whole: readonly WholeUpTo[] = beyond
+    ? []
+    : [
+        { size: queries, most: few },
+        { size: scores, most: fewScores },
+      ];
+  if (!beyond && [...whole, { size: keys, most: few }].some((bound) => isAlwaysWhole(node, bound))) return undefined;
   if (typeof queries !== 'number' && context.cheapest(node as unknown as Node, sparingMatch)) return undefined;
-  if (context.waitsInLoops) return refuse(own.waits());
+  if (context.waitsInLoops && !beyond) return refuse(own.waits());
   if (noise) return refuse(own.perPair({ what: 'dropout has' }));
   if (weights) return refuse(own.perPair({ what: 'its weights are' }));
   if (node.graph.root.defined.has(node.outputs[0]!)) return refuse(own.gradient());
@@ -88,7 +103,7 @@ function divided<A extends AttendAttrs & Attrs>(
       scale,
       softcap,
       modifiers: modifiersOf?.(get),
-      rows,
+      rows: beyond ? rowsOnDevice : rows,
       keysName: freeSizeName(node.graph, 'keys_of_chunk'),
     };
     return [attendInChunks(get(q), get(k), get(v), options)];

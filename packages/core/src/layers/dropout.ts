@@ -1,4 +1,6 @@
 // Dropout: random noise in training, the identity otherwise.
+import { ConfigError, describe } from '../error';
+import { given } from '../given';
 import type { Value } from '../ir/graph';
 
 /**
@@ -6,14 +8,20 @@ import type { Value } from '../ir/graph';
  *
  * Shapes   x any → the same
  * Dtypes   floats
- * Throws   RangeError for a probability outside [0, 1)
+ * Throws   ConfigError for a probability outside [0, 1)
  * Source   Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html
  * Lowers   everywhere: GreaterOrEqual, Where in training, nothing otherwise
  * Example  const y = dropout(x, 0.1);
  */
 export function dropout(x: Value, probability: number): Value {
+  given('dropout', { x });
   if (!(probability >= 0 && probability < 1))
-    throw new RangeError(`dropout: expected a probability in [0, 1), got ${probability}`);
+    throw new ConfigError({
+      path: 'dropout',
+      problem: 'not a probability',
+      expected: 'a number in [0, 1)',
+      got: describe(probability),
+    });
   const g = x.graph.root;
   if (!g.training || probability === 0) return x;
   // Read from the graph: a model without dropout loads nothing of this.

@@ -1,25 +1,28 @@
 // Lowering, from ops without a kernel to ops that the target runs: rules, the target's table, definitions as the last resort.
 
+import { checkArguments } from '../arguments';
 import { addDims, type Dim } from '../dim/dim';
 import { internal, LoweringError } from '../error';
 import type { Assumption } from '../ir/assumption';
 import { domainOf, type Op, printType } from '../ir/define-op';
-import { apply, builderLike, type Graph, type GraphBuilder, type Node, type Rival, subgraphsOf, type Value } from '../ir/graph';
+import { apply, type Graph, type Node, type Rival, subgraphsOf, type Value } from '../ir/graph';
 import { cast } from '../ops/cast';
-import { Transpose } from '../ops/movement';
-import { Reshape } from '../ops/reshape';
 import { isFloat } from '../tensor/tensor';
 import { sizesLeadingTo } from './branches';
+import { type Candidate, choose, lost } from './candidates';
 import { withConstants } from './constants';
 import type { Decision } from './decision';
 import { dtypeOf } from './dtype-of';
+import { banKey, decisionKey, fitKey, sameAttrs } from './keys';
 import { withoutElements } from './no-elements';
 import { withoutEmpty } from './non-empty';
 import type { Reason } from './reason';
 import { reasons } from './reasons';
 import { Cycle, type Found, nameOf, rewrite } from './rewrite';
 import { type Match, type MatchContext, outcomesOf, type Refusal, type Rule, refuse } from './rule';
+import { scratch, standIn, standInMoved } from './scratch';
 import { accepts, fitsKernel, kernelOf, type Machine, rowOf, type Target } from './target';
+import { nodesWithin, usesIn } from './uses';
 
 /** Options of {@link lower}. */
 export interface LowerOptions {
@@ -42,17 +45,10 @@ export interface Lowered {
  * Throws   LoweringError naming op, dtype, target and path for a node that the target does not run and that cannot be decomposed into nodes that it runs
  */
 export function lower(graph: Graph, target: Target, options: LowerOptions = {}): Lowered {
+  checkArguments('lower', { graph, target });
   const lowering = new Lowering(target, options.machine ?? {}, options.rules ?? [], new Set(options.assumptions));
   const lowered = lowering.nonEmpty(lowering.run(graph));
   return { graph: withConstants(lowered, nodesWithin(lowered)), decisions: [...lowering.decisions.values()] };
-}
-
-interface Candidate extends Found {
-  /** Index of the variant of its rule. */
-  readonly way: number;
-  readonly cost: number;
-  readonly workspace: Dim;
-  readonly kernels: readonly string[];
 }
 
 class Lowering {
@@ -332,117 +328,11 @@ const missing = ({ op, outputs }: Node): Reason => {
 // Ops of domains other than the standard's and ours exist only as kernels.
 const isKernel = (key: string): boolean => !['', 'onnxformers'].includes(domainOf(key)[0]);
 
-// Criteria that decide between overlapping matches, in this order; they do not depend on other nodes or on the order of rules.
-const merits: readonly (readonly [by: string, compare: (a: Candidate, b: Candidate) => number])[] = [
-  ['covers', (a, b) => b.match.covers.length - a.match.covers.length],
-  ['memory', (a, b) => Number(b.match.sparesMemory ?? false) - Number(a.match.sparesMemory ?? false)],
-  ['cost', (a, b) => a.cost - b.cost],
-  ['absorbs', (a, b) => (b.match.absorbs?.length ?? 0) - (a.match.absorbs?.length ?? 0)],
-  ['order', (a, b) => (a.rule === b.rule ? a.way - b.way : a.rule < b.rule ? -1 : 1)],
-];
-
-function choose(candidates: readonly Candidate[]): Candidate[] {
-  const better = (a: Candidate, b: Candidate): number => {
-    for (const [, compare] of merits) {
-      const difference = compare(a, b);
-      if (difference) return difference;
-    }
-    return 0;
-  };
-  const taken = new Set<Value>();
-  const chosen = new Set<Candidate>();
-  for (const c of [...candidates].sort(better)) {
-    if (c.match.covers.some((v) => taken.has(v))) continue;
-    for (const v of c.match.covers) taken.add(v);
-    chosen.add(c);
-  }
-  return candidates.filter((c) => chosen.has(c));
-}
-
-function lost(loser: Candidate, winner: Candidate): Reason {
-  // One rule may match two nodes and cover the same values; of equal matches, that of the earlier node is taken.
-  const by = merits.find(([, compare]) => compare(winner, loser))?.[0] ?? 'order';
-  const to = nameOf(winner.rule, winner.match.variant);
-  return by === 'cost' ? reasons.costsMore({ to, cost: loser.cost, against: winner.cost }) : reasons.lost({ to, by });
-}
-
 function inFloat32(node: Node, get: (old: Value) => Value): readonly Value[] {
   const wide = node.operands.map((v) => v && (isFloat(v.dtype) ? cast(get(v), 'float32') : get(v)));
   const attrs = 'to' in node.attrs ? { ...node.attrs, to: 'float32' } : node.attrs;
   return apply(node.op, wide, attrs).map((v, i) => cast(v, node.outputs[i]!.dtype));
 }
 
-function nodesWithin(graph: Graph): Node[] {
-  const found: Node[] = [];
-  const visit = (g: Graph) => {
-    for (const node of g.nodes) {
-      for (const [, sub] of subgraphsOf(node)) visit(sub);
-      found.push(node);
-    }
-  };
-  visit(graph);
-  return found;
-}
-
-function usesIn(graph: Graph, nodes: readonly Node[]): Pick<MatchContext, 'uses'> {
-  const uses = new Map<Value, number>();
-  const use = (v: Value | undefined) => v && uses.set(v, (uses.get(v) ?? 0) + 1);
-  const outputs = (g: Graph) => {
-    for (const { value } of g.outputs) use(value);
-  };
-  outputs(graph);
-  for (const node of nodes) {
-    for (const v of node.operands) use(v);
-    for (const [, sub] of subgraphsOf(node)) outputs(sub);
-  }
-  return { uses: (v) => uses.get(v) ?? 0 };
-}
-
-// A scratch graph for trying a match; it has the inputs of the real one, which bind the sizes.
-function scratch(node: Node): { g: GraphBuilder; stand: Map<Value, Value> } {
-  const g = builderLike(node.graph);
-  const stand = new Map<Value, Value>();
-  for (const input of node.graph.root.inputs) standIn(g, stand, input);
-  return { g, stand };
-}
-
 /** The cost of a kernel that runs in float32 between casts, on the scale of targets: more than anything that stays in 16 bits and avoids scores of all pairs. */
 const promotion = 16;
-
-// The same, including the data movement that made it, so that undoing this movement in a match costs nothing.
-function standInMoved(g: GraphBuilder, stand: Map<Value, Value>, old: Value): Value {
-  const { producer } = old;
-  if (stand.has(old) || (producer?.op !== Transpose && producer?.op !== Reshape)) return standIn(g, stand, old);
-  const operands = producer.operands.map((v) => v && standInMoved(g, stand, v));
-  const moved = apply(producer.op, operands, producer.attrs)[old.index]!;
-  stand.set(old, moved);
-  return moved;
-}
-
-// A value of the same type in a scratch graph; constants and parameters are kept.
-function standIn(g: GraphBuilder, stand: Map<Value, Value>, old: Value): Value {
-  let v = stand.get(old);
-  if (v) return v;
-  if (old.leaf?.kind === 'constant') v = g.constant(old.leaf.tensor);
-  else if (old.leaf?.kind === 'parameter') v = g.rawParam(old.leaf.parameter, old.dtype);
-  else if (old.leaf?.kind === 'state') v = g.state(old.leaf.name, old.dtype, old.dims, old.leaf.fill);
-  else v = g.input(`v${old.id}`, old.dtype, old.dims);
-  stand.set(old, v);
-  return v;
-}
-
-const banKey = ({ rule, node, match }: Found): string =>
-  `${nameOf(rule, match.variant)} ${node.scope} ${node.op.key} ${node.outputs.map((v) => v.dims.join())}`;
-const decisionKey = (node: Node, where: string | undefined): string =>
-  `${node.scope} ${where ?? ''} ${node.op.key} ${node.operands.map(printType)} ${subgraphsOf(node).length ? '' : attrsKey(node)}`;
-// Constants are compared by their elements, since a kernel may refuse some.
-const constantKey = ({ leaf }: Value): string => {
-  if (leaf?.kind !== 'constant') return '';
-  const { data } = leaf.tensor;
-  return `=${data.length <= 64 ? Array.from(data as ArrayLike<number | bigint>, String) : 'large'}`;
-};
-const fitKey = (node: Node): string =>
-  `${node.op.key} ${node.operands.map((v) => (v ? `${printType(v)}${constantKey(v)}` : '-'))} ${attrsKey(node)}`;
-const attrsKey = ({ attrs }: Node): string => JSON.stringify(attrs, plain);
-const plain = (_: string, x: unknown): unknown => (typeof x === 'bigint' ? `${x}n` : ArrayBuffer.isView(x) ? x.byteLength : x);
-const sameAttrs = (a: Node, b: Node): boolean => attrsKey(a) === attrsKey(b);

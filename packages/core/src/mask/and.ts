@@ -1,4 +1,5 @@
 // Pairs that all of several masks allow.
+import { aMaskEach, given } from '../given';
 import type { Value } from '../ir/graph';
 import { featuresOf, impliedBy, joinFeatures } from './features';
 import { joined } from './join';
@@ -37,6 +38,7 @@ export const andMask = defineMask({
 
 /** Pairs that all of the masks allow. `none` and repeated masks are removed, nested ands are joined. */
 export function and<V>(...masks: readonly Mask<V>[]): Mask<V> {
+  given('and', { masks }, { masks: aMaskEach });
   const parts = joined(andMask.class, masks).filter((m) => m.class !== none.class);
   if (parts.length === 0) return none;
   return parts.length === 1 ? parts[0]! : andMask({ parts });

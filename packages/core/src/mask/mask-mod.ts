@@ -1,7 +1,9 @@
 // A mask as a function from the place of a query and a key to a condition.
+
 import type { Alignment } from '../expression/step';
 import type { Condition, Table, Term } from '../expression/term';
 import { flattened, traceCondition } from '../expression/trace';
+import { aFunction, given } from '../given';
 import { expressionOf } from './expression';
 import type { Mask } from './mask';
 import { recognize } from './recognize';
@@ -33,6 +35,7 @@ export type MaskFunction<V = never> = (b: Term, h: Term, q: Term, k: Term) => Co
  * Example  const mask = maskMod((b, h, q, k) => q.ge(k).and(q.floorDiv(64).eq(k.floorDiv(64))));
  */
 export function maskMod<V extends Table = never>(f: MaskFunction<V>, { align }: Alignment = {}): Mask<V> {
+  given('maskMod', { f }, { f: aFunction });
   const counted: Alignment = align ? { align } : {};
   const condition = traceCondition<V>('maskMod', ['b', 'h', 'q', 'k'], (b, h, q, k) => f(b!, h!, q!, k!));
   return recognize(flattened('maskMod', condition), { ...counted, leaf: (part) => expressionOf(part, counted) });

@@ -1,5 +1,7 @@
 // What a mask is: which keys a query may attend to, as data. Everything about one class of masks is in one object, as with an op.
+
 import type { Dim } from '../dim/dim';
+import { aMask, given } from '../given';
 import type { TensorType } from '../ir/define-op';
 import type { GraphBuilder, Value } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
@@ -288,8 +290,12 @@ function sameData(a: unknown, b: unknown): boolean {
 
 /** As text, for refusals and `explain`: `causal, lengths`. */
 export function printMask(mask: Mask<unknown>): string {
-  return mask.class.definition.print?.(mask) ?? mask.class.name;
+  given('printMask', { mask }, { mask: aMask });
+  return maskText(mask);
 }
+
+/** The same without a check, for masks that were checked. */
+export const maskText = (mask: Mask<unknown>): string => mask.class.definition.print?.(mask) ?? mask.class.name;
 
 /** The masks that must all allow a pair. */
 export const conjuncts = <V>(mask: Mask<V>): readonly Mask<V>[] => (mask.class.definition.conjunctive ? mask.parts : [mask]);
@@ -307,8 +313,10 @@ export const maskKinds = (mask: Mask<unknown>): readonly string[] => [
 ];
 
 /** True when the mask is defined only for queries and keys of the same sequence. */
-export const comparesPositions = (mask: Mask<unknown>): boolean =>
-  masksIn(mask).some((m) => holds(m.class.definition.comparesPositions, m));
+export function comparesPositions(mask: Mask<unknown>): boolean {
+  given('comparesPositions', { mask }, { mask: aMask });
+  return masksIn(mask).some((m) => holds(m.class.definition.comparesPositions, m));
+}
 
 /** True when the mask depends on distances, which padding between tokens changes. */
 export const measuresDistance = (mask: Mask<unknown>): boolean =>

@@ -1,5 +1,6 @@
 // A mask in numbers: the dense truth, for looking at masks and for tests.
 
+import { checkArguments } from '../arguments';
 import { ShapeError } from '../error';
 import { toArray } from '../tensor/convert';
 import { countOf, type NDArray, type Tensor } from '../tensor/tensor';
@@ -29,10 +30,9 @@ export interface MaterializeSizes {
  * Throws   ShapeError when the mask's data does not fit the sizes
  * Example  const keep = materialize(and(causal, keyLengths(tensor('int64', [2], [3, 5]))), { batch: 2, seq: 5 });
  */
-export function materialize(
-  mask: Mask<Tensor>,
-  { batch = 1, heads = 1, seq, kvSeq = seq, queryOffset }: MaterializeSizes,
-): Tensor {
+export function materialize(mask: Mask<Tensor>, options: MaterializeSizes): Tensor {
+  checkArguments('materialize', { mask, options });
+  const { batch = 1, heads = 1, seq, kvSeq = seq, queryOffset } = options;
   const arrays: Mask<NDArray> = mapMask(mask, toArray);
   const offset = queryOffset && toArray(queryOffset);
   checked(() => checkMask(arrays, { batch, heads, seq, kvSeq, queryOffset: offset }));

@@ -1,4 +1,5 @@
 // The complement of another mask.
+import { aMask, given } from '../given';
 import { defineMask, type Mask, printMask } from './mask';
 import { negated } from './truth';
 
@@ -14,5 +15,6 @@ export const notMask = defineMask({
 
 /** The negated mask: pairs that the other mask hides. */
 export function not<V>(mask: Mask<V>): Mask<V> {
+  given('not', { mask }, { mask: aMask });
   return mask.class === notMask.class ? mask.parts[0]! : notMask({ parts: [mask] });
 }

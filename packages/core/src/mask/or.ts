@@ -1,4 +1,5 @@
 // Pairs that one of several masks allows.
+import { aMaskEach, given } from '../given';
 import { joined } from './join';
 import { keyRangeOf, wider } from './key-range';
 import { defineMask, type Mask, printMask } from './mask';
@@ -19,6 +20,7 @@ export const orMask = defineMask({
 
 /** Pairs that at least one of the masks allows. */
 export function or<V>(...masks: readonly Mask<V>[]): Mask<V> {
+  given('or', { masks }, { masks: aMaskEach });
   const parts = joined(orMask.class, masks);
   if (parts.length === 0 || parts.some((m) => m.class === none.class)) return none;
   return parts.length === 1 ? parts[0]! : orMask({ parts });

@@ -1,10 +1,13 @@
 // Masks after prefix tokens were added before each sequence.
+
 import type { Dim } from '../dim/dim';
+import { aMask, anObject, given } from '../given';
 import type { Value } from '../ir/graph';
 import type { Mask, PrefixTokens } from './mask';
 
 /** `value` prepended `count` times along an axis. */
 export function padStart(x: Value, axis: number, count: Dim, value: number): Value {
+  given('padStart', { x });
   const { concat, fill } = x.graph.ops;
   return count ? concat([fill(x, x.dims.with(axis, count), value, x.dtype), x], axis) : x;
 }
@@ -20,6 +23,7 @@ export function increasedBy(x: Value, count: Dim): Value {
  * and the prefix to all real tokens; for a mask that compares positions, the prefix counts as positions.
  */
 export function withPrefixTokens(mask: Mask<Value>, front: PrefixTokens): Mask<Value> | undefined {
+  given('withPrefixTokens', { mask, prefix: front }, { mask: aMask, prefix: anObject });
   const { withPrefixTokens: grown } = mask.class.definition;
   if (!grown) return undefined;
   const parts = mask.parts.map((part) => withPrefixTokens(part, front));

@@ -1,4 +1,5 @@
 // Keys within a distance of the query, counted from the first key.
+import { anObject, given } from '../given';
 import { endsIn } from './key-range';
 import { defineMask, type Mask } from './mask';
 import { both } from './truth';
@@ -37,6 +38,8 @@ export const windowFromTopLeftMask = defineMask<never, WindowBounds>({
  * Keys i − `left` … i + `right` of a sequence for its query i, also if there are more keys than queries (top-left). With equal numbers it is
  * {@link slidingWindow}, which more kernels support.
  */
-export function slidingWindowFromTopLeft({ left, right }: WindowBounds): Mask<never> {
+export function slidingWindowFromTopLeft(options: WindowBounds): Mask<never> {
+  given('slidingWindowFromTopLeft', { options }, { options: anObject });
+  const { left, right } = options;
   return windowFromTopLeftMask({ options: { ...(left !== undefined && { left }), ...(right !== undefined && { right }) } });
 }

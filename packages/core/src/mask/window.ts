@@ -1,5 +1,7 @@
 // Keys within a distance of the query.
+
 import type { Dim } from '../dim/dim';
+import { anObject, given } from '../given';
 import { endsIn } from './key-range';
 import { defineMask, type KeyRange, type Mask, type MaskPositions, type Truth } from './mask';
 import { both } from './truth';
@@ -63,6 +65,8 @@ export const windowMask = defineMask<never, WindowBounds>({
 });
 
 /** Keys from `left` before the query to `right` after it, both inclusive, in positions. */
-export function slidingWindow({ left, right }: WindowBounds): Mask<never> {
+export function slidingWindow(options: WindowBounds): Mask<never> {
+  given('slidingWindow', { options }, { options: anObject });
+  const { left, right } = options;
   return windowMask({ options: { ...(left !== undefined && { left }), ...(right !== undefined && { right }) } });
 }

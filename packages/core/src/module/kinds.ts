@@ -1,6 +1,8 @@
 // The kinds of blocks: for each its contract, its inputs, and how a block is called when it is compiled by itself.
+
 import type { Dim } from '../dim/dim';
 import { ConfigError, describe } from '../error';
+import { aModule, given } from '../given';
 import { Value } from '../ir/graph';
 import { expand } from '../ops/movement';
 import type { SequenceContext } from '../sequence/context';
@@ -151,7 +153,9 @@ export const kinds: { readonly [K in Kind]: KindDefinition<K> } = {
 };
 
 /** The definition of a module's kind: the library's, or that of its block; undefined for a module that no block made, and for a kind without a definition. */
-export function kindOf({ about }: AnyModule): AnyKindDefinition | undefined {
+export function kindOf(module: AnyModule): AnyKindDefinition | undefined {
+  given('kindOf', { module }, { module: aModule });
+  const { about } = module;
   if (about.kindDefinition || about.kind === undefined) return about.kindDefinition;
   return Object.hasOwn(kinds, about.kind) ? kinds[about.kind as Kind] : undefined;
 }
@@ -164,6 +168,7 @@ export function kindOf({ about }: AnyModule): AnyKindDefinition | undefined {
  * Example  const { x } = blockInputs(zoo.build('mixer', { name: 'multi_head', dim: 64, heads: 4 })); // float32 ['batch', 'seq', 64]
  */
 export function blockInputs(m: AnyModule): BlockInputs {
+  given('blockInputs', { module: m }, { module: aModule });
   const inputs = m.about.inputs ?? kindOf(m)?.inputs;
   if (inputs) return inputs(m);
   throw new ConfigError({

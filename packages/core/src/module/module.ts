@@ -1,5 +1,7 @@
 // Modules: forward functions that know the parameters and modules they use.
+
 import { describe, internal } from '../error';
+import { aFunction, aModule, given } from '../given';
 import { type GraphBuilder, Value } from '../ir/graph';
 import { Parameter } from '../parameter/parameter';
 import type { About, AnyModule, Child, Children, Fn, Module } from './types';
@@ -55,6 +57,7 @@ export function module<F extends Fn>(children: Children, forward: F, about: Abou
  * Example  const withLoss = withForward(block, (inputs: Record<string, Value>) => ({ loss }));
  */
 export function withForward<F extends Fn>(m: AnyModule, forward: F): Module<F> {
+  given('withForward', { module: m, forward }, { module: aModule, forward: aFunction });
   const { kind: _, kindDefinition: _definition, inputs: _inputs, blockName: _name, config: _config, ...about } = m.about;
   return module(m.children, forward, about);
 }
@@ -114,6 +117,7 @@ export interface Placed<T> {
 
 /** All modules below and including the root (path ''), each once, parents first. */
 export function modulesOf(root: AnyModule): readonly Placed<AnyModule>[] {
+  given('modulesOf', { module: root }, { module: aModule });
   const seen = new Set<AnyModule>();
   const found: Placed<AnyModule>[] = [];
   const visit = (path: string, item: AnyModule) => {
@@ -156,6 +160,7 @@ export function gainsOf(root: AnyModule): ReadonlyMap<string, number> {
 
 /** Walks the records: `layers.0.mixer.q_proj.weight` → Parameter. The first place of a tied weight is its name. */
 export function namesOf(root: AnyModule): ParameterNames {
+  given('namesOf', { module: root }, { module: aModule });
   const parameters = new Map<string, Parameter>();
   const nameOf = new Map<Parameter, string>();
   const aliases = new Map<string, string>();

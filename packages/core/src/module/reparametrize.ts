@@ -1,4 +1,5 @@
 // Parameters computed from others: low-rank updates, quantised blocks, weight normalisation. Blocks do not notice.
+import { checkArguments } from '../arguments';
 import { ConfigError, describe } from '../error';
 import type { GraphBuilder, Value } from '../ir/graph';
 import type { Parameter } from '../parameter/parameter';
@@ -28,6 +29,7 @@ export function reparametrize<M extends AnyModule>(
   m: M,
   select: (path: string, parameter: Parameter) => Parametrization | undefined,
 ): M {
+  checkArguments('reparametrize', { module: m, select });
   const { parameters } = namesOf(m);
   const parametrizations = new Map<Parameter, Parametrization>();
   const added: Record<string, Parameter> = {};

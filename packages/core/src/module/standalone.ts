@@ -1,4 +1,5 @@
 // A block compiled by itself: named inputs for the arguments of its kind, named outputs for its results.
+import { checkArguments } from '../arguments';
 import { ConfigError, describe } from '../error';
 import type { Value } from '../ir/graph';
 import type { SequenceContext } from '../sequence/context';
@@ -15,6 +16,7 @@ type Inputs = Readonly<Record<string, Value>>;
  * Throws   ConfigError for a kind without a definition
  */
 export function standalone(m: AnyModule): AnyModule {
+  checkArguments('standalone', { module: m });
   if (m.kind === undefined) return m;
   const kind = kindOf(m);
   if (!kind)

@@ -1,5 +1,7 @@
 // Reading models into plain data.
+
 import { fromBinary } from '@bufbuild/protobuf';
+import { checkArguments } from '../arguments';
 import { describe, FileError } from '../error';
 import { bytesOf } from '../tensor/tensor';
 import { dtypeOfElementType, elementTypeName } from './element-type';
@@ -164,6 +166,7 @@ function readGraph(proto: GraphProto, path: string): OnnxGraph {
  *   sequences, maps, sparse tensors, strings, complex numbers, 8-bit floats, functions defined in the model. `inspect` reads those too.
  */
 export function readOnnx(bytes: Uint8Array, path = 'model'): OnnxModel {
+  checkArguments('readOnnx', { bytes });
   const proto = parseModel(bytes, path);
   if (proto.functions.length > 0) {
     throw new FileError({

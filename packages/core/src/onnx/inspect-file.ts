@@ -1,6 +1,8 @@
 // Node only. Inspects a model file.
+
 import { stat } from 'node:fs/promises';
 import { dirname, isAbsolute, join, normalize } from 'node:path';
+import { checkArguments } from '../arguments';
 import { readWhole } from '../disk/read-file';
 import { type InspectedFile, type Inspection, inspect } from './inspect';
 
@@ -21,6 +23,7 @@ async function problemOf(folder: string, { location, end }: InspectedFile): Prom
  * @throws FileError when the file cannot be read or is not an ONNX model
  */
 export async function inspectFile(path: string): Promise<Inspection> {
+  checkArguments('inspectFile', { path });
   const inspection = inspect(await readWhole(path), path);
   const externalFiles = await Promise.all(
     inspection.externalFiles.map(async (file) => {

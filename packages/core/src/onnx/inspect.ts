@@ -1,4 +1,5 @@
 // The contents of any ONNX file.
+import { checkArguments } from '../arguments';
 import { bitsOf, bytesOf, countOf } from '../tensor/tensor';
 import { externalDataOf, opsetsOf, parseModel, recordOf } from './decode';
 import { dtypeOfElementType, elementTypeName } from './element-type';
@@ -176,6 +177,7 @@ function tallyGraph(tally: Tally, graph: GraphProto, file: string): void {
  * @throws FileError when the bytes are not an ONNX model
  */
 export function inspect(bytes: Uint8Array, path = 'model'): Inspection {
+  checkArguments('inspect', { bytes });
   const proto = parseModel(bytes, path);
   const { graph, functions } = proto;
   const tally: Tally = { nodes: 0, subgraphs: 0, ops: new Map(), initializers: new Map(), files: new Map(), parameters: 0 };

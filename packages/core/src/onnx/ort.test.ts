@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { castTensor, tensor } from '../tensor/convert';
-import type { DType } from '../tensor/tensor';
+import { dtypes } from '../tensor/tensor';
 import { readOnnx } from './decode';
 import { toBytes, toChunks, toMemory } from './encode';
 import type { OnnxAttribute, OnnxModel } from './model';
@@ -91,51 +91,39 @@ describe('the runtime', () => {
     await run(await InferenceSession.create(await toBytes(model), { externalData: [{ path: 'weights.bin', data }] }));
   });
 
-  it.each<DType>([
-    'float64',
-    'float16',
-    'bfloat16',
-    'int64',
-    'int32',
-    'int16',
-    'int8',
-    'uint64',
-    'uint32',
-    'uint16',
-    'uint8',
-    'bool',
-    'int4',
-    'uint4',
-  ])('understands %s initializers, embedded and beside the model', async (dtype) => {
-    const values = dtype === 'bool' ? [1, 0, 1] : dtype.startsWith('u') ? [1, 0, 7] : [1, -2, 7];
-    const op = dtype.endsWith('int4') ? 'DequantizeLinear' : 'Cast';
-    const scale = op === 'Cast' ? [] : [stored('scale', tensor('float32', [], [1]))];
-    const model: OnnxModel = {
-      opsets: { '': 21 },
-      graph: {
-        name: 'cast',
-        inputs: [],
-        outputs: [{ name: 'y', dtype: 'float32', dims: [3] }],
-        nodes: [
-          node(
-            'n',
-            op,
-            op === 'Cast' ? ['w'] : ['w', 'scale'],
-            ['y'],
-            op === 'Cast' ? { attributes: { to: { type: 'int', value: 1 } } } : {},
-          ),
-        ],
-        initializers: [stored('w', tensor(dtype, [3], values)), ...scale],
-      },
-    };
-    const { model: bytes, externalData } = await toMemory(model, { minBytes: 1 });
-    for (const session of [
-      await InferenceSession.create(await toBytes(model)),
-      await InferenceSession.create(bytes, { externalData }),
-    ]) {
-      expect(Array.from((await session.run({})).y!.data as Float32Array)).toEqual(values);
-    }
-  });
+  it.each(dtypes.filter((dtype) => dtype !== 'float32'))(
+    'understands %s initializers, embedded and beside the model',
+    async (dtype) => {
+      const values = dtype === 'bool' ? [1, 0, 1] : dtype.startsWith('u') ? [1, 0, 7] : [1, -2, 7];
+      const op = dtype.endsWith('int4') ? 'DequantizeLinear' : 'Cast';
+      const scale = op === 'Cast' ? [] : [stored('scale', tensor('float32', [], [1]))];
+      const model: OnnxModel = {
+        opsets: { '': 21 },
+        graph: {
+          name: 'cast',
+          inputs: [],
+          outputs: [{ name: 'y', dtype: 'float32', dims: [3] }],
+          nodes: [
+            node(
+              'n',
+              op,
+              op === 'Cast' ? ['w'] : ['w', 'scale'],
+              ['y'],
+              op === 'Cast' ? { attributes: { to: { type: 'int', value: 1 } } } : {},
+            ),
+          ],
+          initializers: [stored('w', tensor(dtype, [3], values)), ...scale],
+        },
+      };
+      const { model: bytes, externalData } = await toMemory(model, { minBytes: 1 });
+      for (const session of [
+        await InferenceSession.create(await toBytes(model)),
+        await InferenceSession.create(bytes, { externalData }),
+      ]) {
+        expect(Array.from((await session.run({})).y!.data as Float32Array)).toEqual(values);
+      }
+    },
+  );
 
   it('understands every kind of attribute', async () => {
     const half = castTensor(tensor('float32', [1], [0.5]), 'float16');

@@ -1,4 +1,5 @@
 // Inspections as text.
+import { checkArguments } from '../arguments';
 import type { InspectedOp, InspectedValue, Inspection } from './inspect';
 
 const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'];
@@ -42,6 +43,7 @@ function printPaths({ paths }: InspectedOp): string {
 
 /** An inspection as text, as `onnxformers inspect` prints it. */
 export function printInspection(about: Inspection): string {
+  checkArguments('printInspection', { inspection: about });
   const opsets = Object.entries(about.opsets).map(([domain, version]) => (domain ? `${domain} ${version}` : `opset ${version}`));
   const bytes = about.initializers.reduce((n, i) => n + i.bytes, 0);
   const inside = about.subgraphs > 0 ? ` (also in ${plural(about.subgraphs, 'subgraph')})` : '';

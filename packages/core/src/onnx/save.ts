@@ -1,5 +1,7 @@
 // Node only. Saves a model of any size to a folder: structure and weights in separate files.
+
 import { basename, join } from 'node:path';
+import { checkArguments } from '../arguments';
 import { replaceFiles } from '../disk/replace-files';
 import { writeFile } from '../disk/write-file';
 import { checkOptions, FileError, internal } from '../error';
@@ -48,6 +50,7 @@ function checkNames(dir: string, names: readonly string[]): void {
  * @throws the reason of `signal` when that aborts
  */
 export async function saveOnnx(model: OnnxModel, dir: string, options: SaveOnnxOptions = {}): Promise<void> {
+  checkArguments('saveOnnx', { onnx: model, dir, 'options?': options });
   checkOptions('saveOnnx', options, { files: true, extra: true, onProgress: true, signal: true });
   const { files = { model: 'model.onnx', weights: 'weights.bin' }, extra = {}, onProgress, signal } = options;
   const names = [files.weights, files.model, ...Object.keys(extra)];

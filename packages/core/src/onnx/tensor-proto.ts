@@ -1,5 +1,7 @@
 // TensorProto: tensors in attributes, in initializers and in separate files (.pb).
+
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { checkArguments } from '../arguments';
 import { describe, FileError } from '../error';
 import { bytesOfTensor, tensorFromBytes } from '../tensor/convert';
 import { arrayOf, bitsOf, bytesOf, countOf, type DType, type Tensor } from '../tensor/tensor';
@@ -123,4 +125,7 @@ export function readTensor(bytes: Uint8Array, path = 'tensor'): Tensor & { reado
 }
 
 /** Writes a tensor as a file, see {@link readTensor}. */
-export const writeTensor = (tensor: Tensor, name = ''): Uint8Array => toBinary(TensorProtoSchema, toTensorProto(tensor, name));
+export const writeTensor = (tensor: Tensor, name = ''): Uint8Array => {
+  checkArguments('writeTensor', { tensor });
+  return toBinary(TensorProtoSchema, toTensorProto(tensor, name));
+};

@@ -1,6 +1,7 @@
 // Attend: the high-level op of every softmax attention. It is lowered to kernels; `decompose` is its definition.
 
 import type { Dim } from '../dim/dim';
+import { aMask, anObject, given } from '../given';
 import { defineOp, printType } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
 import { reasons } from '../lower/reasons';
@@ -12,7 +13,6 @@ import { attendFlops } from './attend-flops';
 import type { AttendOpOptions } from './attend-options';
 import { type AttendAttrs, attendParts, checkParts, scaleOf } from './attend-parts';
 import { greater, where } from './comparison';
-import { given } from './given';
 import { mapModifiers } from './modifiers';
 
 export type { AttendOpOptions } from './attend-options';
@@ -111,7 +111,7 @@ function limitOffset({ leaf, graph }: Value): void {
 }
 
 function emit(q: Value, k: Value, v: Value, of: AttendOpOptions, weights?: true): readonly Value[] {
-  given('attendOp', { q, k, v, options: of, 'options.mask': of?.mask });
+  given('attendOp', { q, k, v, options: of, 'options.mask': of?.mask }, { options: anObject, 'options.mask': aMask });
   const scored = of.scoreMod?.resolve(q, k, of);
   const weighted = of.weightMod?.resolve(q);
   const { queryOffset, bias, sinks, scale, softcap, dropout, mask: own } = scored?.options ?? of;

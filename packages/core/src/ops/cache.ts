@@ -129,7 +129,8 @@ export const CacheAppend = defineOp<CacheAppendAttrs, typeof cacheAppendOperands
 });
 
 /**
- * The keys or values of all positions so far: those of the cache and the new ones.
+ * The keys or values of all positions so far: those of the cache and the new ones. Positions that the graph computes are not
+ * checked before a run, as those of an input are: kernels refuse a negative one, portable primitives count it from the end.
  *
  * Shapes   growing: past [batch, kv_heads, past, head_dim], rows [batch, kv_heads, seq, head_dim] → [batch, kv_heads, past + seq, head_dim];
  *          with `past_lengths` int64 [batch], the positions in use: past [batch, kv_heads, capacity, head_dim] → the same, written from `past_lengths` on

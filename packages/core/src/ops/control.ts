@@ -1,10 +1,10 @@
 // Loop and If: ops with subgraphs.
 import type { Dim } from '../dim/dim';
+import { aFunction, aList, anObject, given, graphOrValue } from '../given';
 import { defineOp, printType, type TensorType } from '../ir/define-op';
 import { apply, type Graph, type GraphBuilder, mismatch, type Value } from '../ir/graph';
 import { toArray } from '../tensor/convert';
 import { gather } from './gather';
-import { given } from './given';
 import { inlined } from './inline';
 import { knownFrom } from './known';
 import { opaque } from './opaque';
@@ -60,7 +60,7 @@ export const If = defineOp<IfAttrs>({
  * Example  const [y] = ops.cond(ops.equal(ops.size(g, 'seq'), 1), () => [x], () => [ops.neg(x)]);
  */
 export function cond(condition: Value, yes: () => readonly Value[], no: () => readonly Value[]): readonly Value[] {
-  given('cond', { condition, yes, no });
+  given('cond', { condition, yes, no }, { yes: aFunction, no: aFunction });
   const g = condition.graph.root;
   const sizes = sizeCondition(condition);
   return apply(If, [condition], {
@@ -148,7 +148,11 @@ export function loop(
     readonly body: (step: Value, ...carried: Value[]) => LoopStep;
   },
 ): { readonly carried: readonly Value[]; readonly scans: readonly Value[] } {
-  given('loop', { source: g, options: o, 'options.trips': o?.trips, 'options.carried': o?.carried, 'options.body': o?.body });
+  given(
+    'loop',
+    { source: g, options: o, 'options.trips': o?.trips, 'options.carried': o?.carried, 'options.body': o?.body },
+    { source: graphOrValue, options: anObject, 'options.carried': aList, 'options.body': aFunction },
+  );
   const { root } = g;
   const scalar = (dtype: 'int64' | 'bool'): TensorType => ({ dtype, dims: [] });
   const limit = o.trips.leaf?.kind === 'constant' ? toArray(o.trips.leaf.tensor).data[0]! : o.count;

@@ -1,10 +1,10 @@
 // Convolutions over any number of spatial axes, and their transposes.
 import { type Dim, mulDims, tryDivDims } from '../dim/dim';
+import { anObject, given } from '../given';
 import { countIn, defineOp, type Op, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { acceptAlike } from './accept';
-import { given } from './given';
 import {
   coveredSizes,
   fitted,
@@ -145,7 +145,7 @@ function weightGradient(x: Value, grad: Value, attrs: ConvAttrs, ops: Vocabulary
  * Example  const y = ops.conv(x, weight, undefined, { strides: [2, 2] });
  */
 export function conv(x: Value, weight: Operand, bias?: Operand, o: ConvOptions = {}): Value {
-  given('conv', { x, options: o });
+  given('conv', { x, options: o }, { options: anObject });
   const window = windowOf(Conv.key, x, kernelOf(weight, x, Conv.key), o);
   return apply(Conv, [x, weight, bias], { ...window, group: o.group ?? 1 })[0]!;
 }
@@ -233,7 +233,7 @@ export function convTranspose(
   bias?: Operand,
   o: ConvOptions & { readonly outputPadding?: readonly number[] } = {},
 ): Value {
-  given('convTranspose', { x, options: o });
+  given('convTranspose', { x, options: o }, { options: anObject });
   const window = windowOf(ConvTranspose.key, x, kernelOf(weight, x, ConvTranspose.key), o);
   const output_padding = o.outputPadding ?? window.strides.map(() => 0);
   return apply(ConvTranspose, [x, weight, bias], { ...window, group: o.group ?? 1, output_padding })[0]!;

@@ -1,11 +1,11 @@
 // Einsum: sums of products over named axes.
 import { addDims, type Dim, mulDims } from '../dim/dim';
+import { aText, given } from '../given';
 import { defineOp } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { acceptAlike, fitting } from './accept';
 import { broadcastDims } from './broadcast';
-import { given } from './given';
 import { offsetsOf, rowMajorStrides } from './strides';
 
 type EinsumAttrs = { readonly equation: string };
@@ -231,6 +231,6 @@ function grouped(
  * Example  const scores = ops.einsum('b h s d, b h t d -> b h s t', q, k);
  */
 export const einsum = (equation: string, ...xs: readonly Operand[]): Value => {
-  given('einsum', { equation });
+  given('einsum', { equation }, { equation: aText });
   return apply(Einsum, xs, { equation: equation.replaceAll(' ', '') })[0]!;
 };

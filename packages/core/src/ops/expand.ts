@@ -1,11 +1,11 @@
 // Expand and Tile: repetition of elements.
 import { type Dim, dim, mulDims } from '../dim/dim';
+import { aList, given } from '../given';
 import { defineOp, noFlops, type Op, sameDims, type TensorType } from '../ir/define-op';
 import { apply, madeBy, mismatch, type Value, type Vocabulary } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { broadcastDims, broadcastTo, unbroadcast } from './broadcast';
-import { given } from './given';
 import { rowMajorStrides } from './strides';
 import { readView } from './views';
 
@@ -74,7 +74,7 @@ export const OnnxExpand = defineOp<ExpandAttrs>({
  * Example  const y = ops.expand(x, ['batch', 'seq', 5]);
  */
 export const expand = (x: Value, dims: readonly Dim[]): Value => {
-  given('expand', { x, dims });
+  given('expand', { x, dims }, { dims: aList });
   return apply(Expand, [x], { dims: dims.map(dim) })[0]!;
 };
 
@@ -148,6 +148,6 @@ export const OnnxTile = defineOp<TileAttrs>({
  * Lowers   everywhere: Tile
  */
 export const tile = (x: Value, repeats: readonly Dim[]): Value => {
-  given('tile', { x, repeats });
+  given('tile', { x, repeats }, { repeats: aList });
   return apply(Tile, [x], { repeats: repeats.map(dim) })[0]!;
 };

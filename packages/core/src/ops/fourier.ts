@@ -1,5 +1,6 @@
 // The discrete Fourier transform.
 import { addDims, type Dim, floorDivDims, mulDims, subDims } from '../dim/dim';
+import { anObject, given } from '../given';
 import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
 import { tensor } from '../tensor/convert';
@@ -7,7 +8,6 @@ import { countOf, type NDArray, type Tensor } from '../tensor/tensor';
 import { accept } from './accept';
 import { encoded } from './encode';
 import { type Plan, transformed } from './fourier-definition';
-import { given } from './given';
 import { padTo } from './movement';
 import { size } from './shape';
 import { axisOf, offsetsAcross, rowMajorStrides } from './strides';
@@ -165,7 +165,7 @@ export interface FourierOptions {
  * Example  const spectrum = ops.dft(ops.unsqueeze(x, [-1]));
  */
 export function dft(x: Value, o: FourierOptions = {}): Value {
-  given('dft', { x, options: o });
+  given('dft', { x, options: o }, { options: anObject });
   const axis = x.graph.located(DFT.key, [x], () => axisOf(o.axis ?? -2, x.rank));
   const [inverse, onesided] = [o.inverse ? 1 : 0, o.onesided ? 1 : 0] as const;
   if (!(inverse && onesided))

@@ -1,10 +1,10 @@
 // Concat and Split along an axis.
 import { addDims, type Dim, dim } from '../dim/dim';
+import { aList, given } from '../given';
 import { defineOp, noFlops, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, Value, type Vocabulary } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept, acceptAlike } from './accept';
-import { given } from './given';
 import { axisOf, rowMajorStrides } from './strides';
 import { readView, writeView } from './views';
 
@@ -66,7 +66,7 @@ export const Concat = defineOp<ConcatAttrs>({
  * Example  const y = ops.concat([q, k], -1);
  */
 export function concat(xs: readonly Operand[], axis: number): Value {
-  given('concat', { xs });
+  given('concat', { xs }, { xs: aList });
   const anchor = xs.find((x) => x instanceof Value);
   const along = anchor ? anchor.graph.located(Concat.key, [anchor], () => axisOf(axis, anchor.rank)) : axis;
   return apply(Concat, xs, { axis: along })[0]!;
@@ -145,7 +145,7 @@ export const OnnxSplit = defineOp<SplitAttrs>({
  * Example  const [a, b] = ops.split(x, [7, 5], -1);
  */
 export function split(x: Value, parts: readonly Dim[], axis: number): readonly Value[] {
-  given('split', { x, parts });
+  given('split', { x, parts }, { parts: aList });
   const along = x.graph.located(Split.key, [x], () => axisOf(axis, x.rank));
   const canonical = parts.map(dim);
   if (canonical.length === 1 && canonical[0] === x.dims[along]) return [x];

@@ -1,9 +1,9 @@
 // Data movement: Transpose, and functions composed of transposes, slices and reshapes.
 import { addDims, type Dim, divDims, floorDivDims, mulDims, subDims } from '../dim/dim';
+import { aList, given } from '../given';
 import { defineOp, noFlops, type Op } from '../ir/define-op';
 import { apply, madeBy, mismatch, type Value } from '../ir/graph';
 import { accept } from './accept';
-import { given } from './given';
 import { concat } from './join';
 import { reshape } from './reshape';
 import { Slice, slice } from './slice';
@@ -73,7 +73,7 @@ export const Transpose: Op<TransposeAttrs> = defineOp<TransposeAttrs>({
  * Example  const y = ops.transpose(x, [0, 2, 1, 3]);
  */
 export const transpose = (x: Value, perm: readonly number[]): Value => {
-  given('transpose', { x, perm });
+  given('transpose', { x, perm }, { perm: aList });
   return apply(Transpose, [x], { perm })[0]!;
 };
 

@@ -1,11 +1,11 @@
 // Normalisation: groups of elements are standardised, then multiplied by a learned scale and shifted by a learned bias.
 import { type Dim, divDims, mulDims, tryDivDims } from '../dim/dim';
+import { anObject, given } from '../given';
 import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { countOf, type DType, type NDArray } from '../tensor/tensor';
 import { accept, acceptAlike, rankOf } from './accept';
 import { broadcastTo } from './broadcast';
-import { given } from './given';
 import { axisOf } from './strides';
 
 /** The part that is computed in float32 for operands of 16 bits: mean, variance and the normalised elements, before the scale. */
@@ -210,7 +210,7 @@ export const groupNorm = (
   bias: Operand,
   o: { readonly groups: number; readonly epsilon?: number },
 ): Value => {
-  given('groupNorm', { options: o });
+  given('groupNorm', { options: o }, { options: anObject });
   return apply(GroupNormalization, [x, scale, bias], {
     num_groups: o.groups,
     epsilon: o.epsilon ?? 1e-5,

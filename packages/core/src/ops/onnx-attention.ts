@@ -1,9 +1,9 @@
 // ONNX Attention, opsets 23 and 24: the standard's op for attention, for which some runtimes have a kernel.
 
+import { anObject, given } from '../given';
 import { defineOp, type Op, operandsOf } from '../ir/define-op';
 import { apply, type Value } from '../ir/graph';
 import type { DType } from '../tensor/tensor';
-import { given } from './given';
 import { decomposeAttention } from './onnx-attention-definition';
 import { type AttentionAttrs, attentionAsks, attentionOperands, floatOfNumber, inferAttention } from './onnx-attention-parts';
 import { evaluateAttention } from './onnx-attention-reference';
@@ -81,7 +81,7 @@ export interface OnnxAttentionResult {
  * Lowers   cpu, wasm, cuda: Attention · elsewhere: primitives
  */
 export function onnxAttention(q: Value, k: Value, v: Value, o: OnnxAttentionOptions = {}): OnnxAttentionResult {
-  given('onnxAttention', { q, k, v, options: o });
+  given('onnxAttention', { q, k, v, options: o }, { options: anObject });
   const outputs = o.scores ? 4 : o.past ? 3 : 1;
   const attrs: AttentionAttrs = {
     is_causal: o.causal ? 1 : undefined,

@@ -1,8 +1,8 @@
 // Ops that the library lacks, defined by the user.
 
+import { aFunction, anObject, given } from '../given';
 import { type AttributeKind, type Attrs, defineOp, domainOf, type Op } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value } from '../ir/graph';
-import { given } from './given';
 
 type AttributeOf<K extends AttributeKind> = K extends 'int' | 'float'
   ? number
@@ -35,7 +35,7 @@ export type OnnxOpDefinition<S extends Schema> = Omit<Op<AttributesOf<S>>, 'attr
 export function onnxOp<const S extends Schema = Record<never, never>>(
   definition: OnnxOpDefinition<S>,
 ): (operands: readonly Operand[], attrs?: AttributesOf<S>) => readonly Value[] {
-  given('onnxOp', { options: definition, 'options.infer': definition?.infer });
+  given('onnxOp', { options: definition, 'options.infer': definition?.infer }, { options: anObject, 'options.infer': aFunction });
   const [domain, name] = domainOf(String(definition.key));
   if (!name || domain === 'onnxformers')
     throw mismatch('the key does not name an ONNX op', 'a name such as Softsign or com.microsoft.Inverse', definition.key);

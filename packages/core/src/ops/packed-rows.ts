@@ -1,8 +1,8 @@
 // Packed rows of sequences as a padded batch, and back.
 import { type Dim, mulDims, subDims } from '../dim/dim';
+import { given } from '../given';
 import { defineOp, noFlops, operandsOf, printType, sameDims } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
-import { given } from './given';
 
 const names = ['rows', 'offsets', 'places'] as const;
 /**

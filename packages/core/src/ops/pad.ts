@@ -1,10 +1,10 @@
 // Pad: one number before and after the elements of an axis.
 import { addDims, type Dim, dim, subDims } from '../dim/dim';
+import { aList, anObject, given } from '../given';
 import { defineOp, noFlops, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept } from './accept';
-import { given } from './given';
 import { axisOf, rowMajorStrides } from './strides';
 import { readView, writeView } from './views';
 
@@ -123,7 +123,11 @@ export function pad(
   o: { readonly axes: readonly number[]; readonly before: readonly Dim[]; readonly after: readonly Dim[] },
   value = 0,
 ): Value {
-  given('pad', { x, options: o, 'options.axes': o?.axes, 'options.before': o?.before, 'options.after': o?.after });
+  given(
+    'pad',
+    { x, options: o, 'options.axes': o?.axes, 'options.before': o?.before, 'options.after': o?.after },
+    { options: anObject, 'options.axes': aList, 'options.before': aList, 'options.after': aList },
+  );
   const attrs = x.graph.located(Pad.key, [x], () => {
     if (o.before.length !== o.axes.length || o.after.length !== o.axes.length)
       throw mismatch(

@@ -1,11 +1,11 @@
 // Pooling: one number from every window of each channel.
 
+import { given } from '../given';
 import { countIn, defineOp, type Op, type Sizes, type TensorType } from '../ir/define-op';
 import { apply, type Value, type Vocabulary } from '../ir/graph';
 import { toTensor } from '../tensor/convert';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept } from './accept';
-import { given } from './given';
 import { reduceMean } from './reduce';
 import {
   fitted,

@@ -1,9 +1,9 @@
 // Quantised weights: blocks of integers of 4 or 8 bits, each block with a scale.
 import { ceilDivDims } from '../dim/dim';
+import { anObject, given } from '../given';
 import { defineOp, type Op, printType, type TensorType } from '../ir/define-op';
 import { apply, mismatch, type Operand, type Value, type Vocabulary } from '../ir/graph';
 import { accept } from './accept';
-import { given } from './given';
 
 /** Bits of one code. */
 export type CodeBits = 4 | 8;
@@ -84,7 +84,7 @@ function codesOf(bytes: Value, bits: CodeBits, { cast, concat, div, mod, unsquee
  * Lowers   portable: primitives · elsewhere: MatMulNBits or GatherBlockQuantized, with the product or the lookup that reads it
  */
 export function dequantizeBlocks(packed: Operand, scales: Operand, zeroPoints: Operand, o: DequantizeBlocksAttrs): Value {
-  given('dequantizeBlocks', { options: o });
+  given('dequantizeBlocks', { options: o }, { options: anObject });
   const { bits, blockSize, columns, accuracyLevel } = o;
   return apply(DequantizeBlocks, [packed, scales, zeroPoints], {
     bits,

@@ -1,10 +1,10 @@
 // Counter-based random numbers: a hash of a seed, a run number and an element's index, in integer ops that every runtime computes alike.
 import { type Dim, mulDims } from '../dim/dim';
+import { aList, given } from '../given';
 import { apply, type Value } from '../ir/graph';
 import { cast } from './cast';
 import { add, cos, div, log, mul, sqrt, sub } from './elementwise';
 import { gather } from './gather';
-import { given } from './given';
 import { reshape } from './reshape';
 import { Range, size } from './shape';
 
@@ -63,7 +63,7 @@ export function noise(
   of: 'uniform' | 'normal',
   steps: readonly Value[] = [],
 ): Value {
-  given('noise', { run, key, dims });
+  given('noise', { run, key, dims }, { key: aList, dims: aList });
   const g = run.graph.root;
   const place = placeOf(run, steps);
   const keys = key.map((word, i) => add(gather(place, g.number(i, 'int64')), word)) as [Value, Value];

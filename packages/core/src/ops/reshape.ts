@@ -1,11 +1,11 @@
 // Reshape and its special cases.
 import { type Dim, dim, mulDims, namesOfDim, tryDivDims } from '../dim/dim';
+import { aList, given } from '../given';
 import { defineOp, noFlops, type Op, sameDims, type TensorType } from '../ir/define-op';
 import { apply, isFilled, madeBy, mismatch, type Value, type Vocabulary } from '../ir/graph';
 import { countOf, type NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { encoded, int64s } from './encode';
-import { given } from './given';
 import { axesOf, axisOf } from './strides';
 
 type ReshapeAttrs = { readonly dims: readonly Dim[] };
@@ -57,7 +57,7 @@ export const Reshape: Op<ReshapeAttrs> = defineOp<ReshapeAttrs>({
  * Example  const y = ops.reshape(x, ['batch', -1, 7]);
  */
 export function reshape(x: Value, dims: readonly Dim[]): Value {
-  given('reshape', { x, dims });
+  given('reshape', { x, dims }, { dims: aList });
   const canonical = dims.map(dim);
   const open = canonical.indexOf(-1);
   const others = canonical.filter((_, i) => i !== open);
@@ -198,7 +198,7 @@ function moveOnes(x: Value, dims: readonly Dim[], { Squeeze, Unsqueeze }: Vocabu
  * Lowers   everywhere: Reshape
  */
 export function squeeze(x: Value, axes: readonly number[]): Value {
-  given('squeeze', { x, axes });
+  given('squeeze', { x, axes }, { axes: aList });
   const gone = x.graph.located(Squeeze.key, [x], () => {
     const found = axesOf(axes, x.rank);
     Squeeze.infer([x], { axes: found });
@@ -219,7 +219,7 @@ export function squeeze(x: Value, axes: readonly number[]): Value {
  * Example  const column = ops.unsqueeze(x, [-1]);
  */
 export function unsqueeze(x: Value, axes: readonly number[]): Value {
-  given('unsqueeze', { x, axes });
+  given('unsqueeze', { x, axes }, { axes: aList });
   const added = x.graph.located(Unsqueeze.key, [x], () => axesOf(axes, x.rank + axes.length));
   return reshape(x, withOnes(x.dims, added));
 }

@@ -8,6 +8,7 @@ import { type ScoreForm, scoreForm } from '../expression/score-form';
 import type { Alignment, Modifier, Traced } from '../expression/step';
 import type { Term, Tree } from '../expression/term';
 import { flattened, traceTerm } from '../expression/trace';
+import { aFunction, given } from '../given';
 import { Value } from '../ir/graph';
 import { and } from '../mask/and';
 import { expressionOf } from '../mask/expression';
@@ -50,6 +51,7 @@ const inGraph =
  * Example  const alibi = scoreMod((score, _b, h, q, k) => score.sub(q.sub(k).mul(h.add(1).mul(-Math.LN2).exp())));
  */
 export function scoreMod(f: ScoreFunction, { align }: Alignment = {}): ScoreMod {
+  given('scoreMod', { f }, { f: aFunction });
   const name = 'scoreMod';
   const tree = traceTerm<ModTable>(name, places, (score, b, h, q, k) => f(score!, b!, h!, q!, k!));
   const { keep, value } = splitHidden(name, tree, true);
@@ -85,6 +87,7 @@ export type WeightFunction = (weight: Term, b: Term, h: Term, q: Term, k: Term) 
  * Example  const near = weightMod((weight, _b, _h, q, k) => q.sub(k).abs().le(8).select(weight, weight.mul(0.5)));
  */
 export function weightMod(f: WeightFunction, { align }: Alignment = {}): WeightMod {
+  given('weightMod', { f }, { f: aFunction });
   const name = 'weightMod';
   const tree = traceTerm<ModTable>(name, places, (weight, b, h, q, k) => f(weight!, b!, h!, q!, k!));
   const { value } = splitHidden(name, tree, false);

@@ -1,12 +1,12 @@
 // Selection by index and by size: gather, scatter, one-hot, top-k.
 import { type Dim, dim } from '../dim/dim';
+import { anObject, given } from '../given';
 import { defineOp } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
 import type { DType, NDArray } from '../tensor/tensor';
 import { accept } from './accept';
 import { cast } from './cast';
 import { equal, where } from './comparison';
-import { given } from './given';
 import { acceptIndices } from './indices';
 import { reshape, unsqueeze } from './movement';
 import { iota, sizes } from './shape';
@@ -30,7 +30,7 @@ export type OneHotOptions = {
  * Lowers   everywhere: Equal, Cast
  */
 export function oneHot(indices: Value, depth: Dim, o: OneHotOptions = {}): Value {
-  given('oneHot', { indices, options: o });
+  given('oneHot', { indices, options: o }, { options: anObject });
   const { axis = -1, dtype, values } = o;
   const g = indices.graph.root;
   // Not ONNX's OneHot, which runtimes support for few dtypes.
@@ -100,7 +100,7 @@ export type TopKOptions = { readonly axis?: number; readonly largest?: boolean; 
  * Example  const [values, indices] = ops.topK(x, 5);
  */
 export function topK(x: Value, k: Dim, o: TopKOptions = {}): readonly [values: Value, indices: Value] {
-  given('topK', { x, options: o });
+  given('topK', { x, options: o }, { options: anObject });
   const { axis = -1, largest = true, sorted = true } = o;
   const count = dim(k);
   const at = axis < 0 ? axis + x.rank : axis;

@@ -1,6 +1,7 @@
 // Sizes as values: the shape of an array, arithmetic on symbolic sizes, and arrays made from sizes.
 import { type Dim, type DimAtom, dim, mulDims, namesOfDim, subDims, termsOf } from '../dim/dim';
 import { ShapeError } from '../error';
+import { aDtype, aList, aNumber, given, graphOrValue } from '../given';
 import { defineOp, noFlops, printType, sameDims } from '../ir/define-op';
 import { apply, type GraphBuilder, mismatch, Value } from '../ir/graph';
 import { toTensor } from '../tensor/convert';
@@ -10,7 +11,6 @@ import { cast } from './cast';
 import { equal } from './comparison';
 import { add, div, mod, mul, sub } from './elementwise';
 import { expand } from './expand';
-import { given } from './given';
 import { concat } from './join';
 import { reshape, unsqueeze } from './reshape';
 
@@ -57,7 +57,7 @@ export const shapeOf = (x: Value, start?: number, end?: number): Value =>
  * Lowers   everywhere: Shape
  */
 export const size = (source: Source, d: Dim, near: readonly Value[] = []): Value => {
-  given('size', { source, near });
+  given('size', { source, near }, { source: graphOrValue, near: aList });
   return reshape(sizes(source, [d], near), []);
 };
 
@@ -73,7 +73,7 @@ export const size = (source: Source, d: Dim, near: readonly Value[] = []): Value
  * @param near further values whose axes may bind a name that no input has
  */
 export function sizes(source: Source, dims: readonly Dim[], near: readonly Value[] = []): Value {
-  given('sizes', { source, dims, near });
+  given('sizes', { source, dims, near }, { source: graphOrValue, dims: aList, near: aList });
   const g = graphOf(source);
   const canonical = dims.map(dim);
   if (canonical.every((d) => typeof d === 'number')) return g.number(canonical, 'int64');
@@ -203,7 +203,7 @@ const largestRange = 65_536;
  * Example  const positions = ops.iota(g, 'seq');
  */
 export function iota(source: Source, length: Dim, dtype: DType = 'int64'): Value {
-  given('iota', { source, dtype });
+  given('iota', { source, dtype }, { source: graphOrValue, dtype: aDtype });
   const g = graphOf(source);
   const n = dim(length);
   if (typeof n === 'number' && n <= largestRange)
@@ -223,7 +223,7 @@ export function iota(source: Source, length: Dim, dtype: DType = 'int64'): Value
  * Example  const zeros = ops.fill(g, ['batch', 7], 0, 'float32');
  */
 export const fill = (source: Source, dims: readonly Dim[], value: number, dtype: DType): Value => {
-  given('fill', { source, dims, value });
+  given('fill', { source, dims, value }, { source: graphOrValue, dims: aList, value: aNumber });
   return expand(graphOf(source).number(value, dtype), dims);
 };
 
@@ -238,7 +238,7 @@ const largestTable = 256;
  * Lowers   everywhere: Range, Equal, Cast
  */
 export function eye(source: Source, n: Dim, dtype: DType): Value {
-  given('eye', { source, dtype });
+  given('eye', { source, dtype }, { source: graphOrValue, dtype: aDtype });
   const g = graphOf(source);
   if (typeof n !== 'number' || n > largestTable) {
     const index = iota(g, n);
@@ -293,6 +293,6 @@ const impossible = -2;
  * Lowers   everywhere: Reshape
  */
 export const refine = (x: Value, dims: readonly Dim[]): Value => {
-  given('refine', { x, dims });
+  given('refine', { x, dims }, { dims: aList });
   return apply(Refine, [x], { dims: dims.map(dim) })[0]!;
 };

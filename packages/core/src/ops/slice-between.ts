@@ -1,10 +1,10 @@
 // A part of an axis whose ends are data: the only op whose result has a size that no size of its operands determines.
 import type { Dim } from '../dim/dim';
+import { anObject, given } from '../given';
 import { defineOp, noFlops, printType } from '../ir/define-op';
 import { apply, mismatch, type Value } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { accept } from './accept';
-import { given } from './given';
 import { reshape } from './reshape';
 import { OnnxSlice } from './slice';
 import { axisOf } from './strides';
@@ -59,7 +59,7 @@ export interface SliceBetweenOptions {
  * Example  const part = (start: Value, end: Value) => ops.sliceBetween(x, { axis: 1, start, end, size: 'part' });
  */
 export function sliceBetween(x: Value, options: SliceBetweenOptions): Value {
-  given('sliceBetween', { x, options });
+  given('sliceBetween', { x, options }, { options: anObject });
   const { axis, start, end, size } = options;
   const along = x.graph.located('Slice', [x], () => axisOf(axis, x.rank));
   const one = (n: Value | number): Value => (typeof n === 'number' ? x.graph.number([n], 'int64') : reshape(n, [1]));

@@ -1,10 +1,10 @@
 // Slice, and functions composed of it: parts of an axis, and a reversed axis.
 import { addDims, ceilDivDims, type Dim, dim, mulDims, subDims } from '../dim/dim';
+import { aList, anObject, given } from '../given';
 import { defineOp, noFlops, type Op, type TensorType } from '../ir/define-op';
 import { apply, type GraphBuilder, madeBy, mismatch, type Value, type Vocabulary } from '../ir/graph';
 import type { NDArray } from '../tensor/tensor';
 import { accept } from './accept';
-import { given } from './given';
 import { axisOf, rowMajorStrides } from './strides';
 import { readView } from './views';
 
@@ -193,7 +193,11 @@ export function slice(
     readonly steps?: readonly number[];
   },
 ): Value {
-  given('slice', { x, options: o, 'options.axes': o?.axes, 'options.starts': o?.starts });
+  given(
+    'slice',
+    { x, options: o, 'options.axes': o?.axes, 'options.starts': o?.starts },
+    { options: anObject, 'options.axes': aList, 'options.starts': aList },
+  );
   const attrs = x.graph.located(Slice.key, [x], () => normalized(x, o.axes, o.starts, o.ends, o.steps));
   return apply(Slice, [x], attrs)[0]!;
 }

@@ -45,10 +45,10 @@ it('the error names the op, the argument, what is expected, what was passed and 
     return '';
   };
   expect(message('reshape', x)).toBe(
-    'reshape: the argument dims is missing; expected a list, got nothing. Pass a list as dims of ops.reshape',
+    'reshape: the argument dims is missing; expected a list, got nothing. Pass a list as dims of reshape',
   );
   expect(message('expand', 7, [2])).toBe(
-    'expand: wrong argument x; expected a value of a graph, got 7. Pass a value of a graph as x of ops.expand',
+    'expand: wrong argument x; expected a value of a graph, got 7. Pass a value of a graph as x of expand',
   );
   expect(message('concat', x)).toMatch(/^concat: wrong argument xs; expected a list, got a Value/);
   expect(message('einsum', x)).toMatch(/^einsum: wrong argument equation; expected a text, got a Value/);

@@ -1,4 +1,5 @@
 // Low-rank updates of weights. Hu et al. 2021, https://arxiv.org/abs/2106.09685
+import { checkArguments } from '../arguments';
 import { ConfigError } from '../error';
 import type { Parametrization } from '../module/reparametrize';
 import { lowRankUpdate } from '../ops/low-rank';
@@ -22,7 +23,9 @@ export interface LoraOptions {
  * Throws   ConfigError for a parameter that is not a matrix, or a rank below 1
  * Source   Hu et al. 2021, https://arxiv.org/abs/2106.09685
  */
-export function lora(parameter: Parameter, { rank, alpha = rank }: LoraOptions): Parametrization {
+export function lora(parameter: Parameter, o: LoraOptions): Parametrization {
+  checkArguments('lora', { parameter, options: o });
+  const { rank, alpha = rank } = o;
   const [out, inner] = matrixDims('lora', parameter);
   if (!Number.isInteger(rank) || rank < 1)
     throw new ConfigError({ path: 'lora.rank', problem: 'not a rank', expected: 'an integer >= 1', got: String(rank) });

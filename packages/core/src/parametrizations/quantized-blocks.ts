@@ -1,4 +1,5 @@
 // Weights as blocks of integers (quantization): codes of 4 or 8 bits, with one scale for each block.
+import { checkArguments } from '../arguments';
 import { ConfigError, checkOptions, describe } from '../error';
 import type { Parametrization } from '../module/reparametrize';
 import { type AccuracyLevel, type CodeBits, dequantizeBlocks, middleOf } from '../ops/quantized';
@@ -34,6 +35,7 @@ const names = { codes: 'weight_codes', scales: 'weight_scales', zeros: 'weight_z
  * Example  const small = reparametrize(block, (path, p) => (p.dims.length === 2 && p.options.role === 'hidden' ? quantizedBlocks(p, { bits: 4, blockSize: 32 }) : undefined));
  */
 export function quantizedBlocks(parameter: Parameter, format: BlockFormat): Parametrization {
+  checkArguments('quantizedBlocks', { parameter });
   checkFormat('quantizedBlocks', format);
   const { bits, blockSize, zeroPoints = false, accuracyLevel = 0 } = format;
   const [out, columns] = matrixDims('quantizedBlocks', parameter);
@@ -75,7 +77,9 @@ const atOnce = 1 << 18;
  *
  * Throws   ConfigError for a tensor that is not a matrix of finite floats, or a wrong format
  */
-export function quantizeBlocks(weight: Tensor, format: BlockFormat, scaleDtype: DType = weight.dtype): Record<string, Tensor> {
+export function quantizeBlocks(weight: Tensor, format: BlockFormat, dtype?: DType): Record<string, Tensor> {
+  checkArguments('quantizeBlocks', { tensor: weight, 'dtype?': dtype });
+  const scaleDtype = dtype ?? weight.dtype;
   checkFormat('quantizeBlocks', format);
   const { bits, blockSize, zeroPoints = false } = format;
   const [out, columns] = weight.dims;
@@ -86,7 +90,10 @@ export function quantizeBlocks(weight: Tensor, format: BlockFormat, scaleDtype: 
   const perRow = Math.ceil((blocks * bits) / 8);
   const codes = new Uint8Array(out * blocks * bytesPerBlock);
   const zeros = new Uint8Array(out * perRow);
-  const scales = castTensor({ dtype: 'float32', dims: [out, blocks], data: new Float32Array(out * blocks) }, scaleDtype);
+  const scales = castTensor(
+    { dtype: 'float32', dims: [out, blocks], data: new Float32Array(out * blocks) },
+    scaleDtype ?? weight.dtype,
+  );
   const step = Math.max(1, Math.floor(atOnce / Math.max(1, columns)));
   const middle = middleOf(bits);
   for (let from = 0; from < out; from += step) {

@@ -1,4 +1,5 @@
 // The messages of a runner in another thread. They depend on ports, not on threads, so browsers and Node share them.
+import { checkArguments } from '../arguments';
 import type { Model, Signature } from '../compile/compile';
 import { ConfigError, FeedError, internal, RunError } from '../error';
 import type { OnProgress, Progress } from '../progress';
@@ -73,6 +74,7 @@ const buffersOf = (tensors: Readonly<Record<string, Tensor>>): ArrayBufferLike[]
  * @param closed called when the other end has closed the runner, or wants the thread to end: end the thread
  */
 export function serveRunner(port: ThreadPort, runtime: Ort | (() => Promise<Ort>), closed: () => void = () => {}): void {
+  checkArguments('serveRunner', { port, runtime });
   let runner: Runner | undefined;
   let unanswered = 0;
   const answer = async (question: Question): Promise<Answer> => {
@@ -199,9 +201,11 @@ function asker(port: ThreadPort, { lost, busy }: Thread, onProgress?: OnProgress
 export async function connectRunner(
   model: Model | Runnable,
   port: ThreadPort,
-  { onProgress, ...options }: RunnerOptions = {},
+  o: RunnerOptions = {},
   thread: Thread = {},
 ): Promise<Runner> {
+  checkArguments('connectRunner', { model, port, 'options?': o, 'thread?': thread });
+  const { onProgress, ...options } = o;
   const runnable = 'file' in model ? model : await inMemory(model, onProgress);
   const asking = asker(port, thread, onProgress);
   const { loaded } = await asking.ask(

@@ -1,5 +1,6 @@
 // A model in the form that runners require.
 
+import { checkArguments } from '../arguments';
 import type { Model, Signature } from '../compile/compile';
 import { serialize } from '../compile/serialize';
 import type { Assumption } from '../ir/assumption';
@@ -35,6 +36,7 @@ export interface Runnable<I extends string = string, O extends string = string> 
 
 /** A model for a runner, serialised in memory. Weights stay in separate arrays, so that their sum has no limit. */
 export async function inMemory(model: Model, onProgress?: OnProgress): Promise<Runnable> {
+  checkArguments('inMemory', { model });
   const onnx = serialize(model);
   const { model: file, externalData: external } = await toMemory(onnx, onProgress && { onProgress });
   return {

@@ -1,5 +1,7 @@
 // Node only. Models as folders: model.onnx, weights.bin, onnxformers.json.
+
 import { join } from 'node:path';
+import { checkArguments } from '../arguments';
 import type { Model } from '../compile/compile';
 import { serialize } from '../compile/serialize';
 import { readWhole } from '../disk/read-file';
@@ -31,6 +33,7 @@ export interface SaveOptions {
  * Example  await save(model, 'my-model');
  */
 export async function save(model: Model, dir: string, options: SaveOptions = {}): Promise<void> {
+  checkArguments('save', { model, dir, 'options?': options });
   checkOptions('save', options, { onProgress: true, signal: true });
   await saveOnnx(serialize(model), dir, {
     files: { model: files.model, weights: files.weights },
@@ -51,6 +54,7 @@ export interface LoadedModel extends Runnable, SavedModel {}
  * Example  const run = await createRunner(await load('model'), ort);
  */
 export async function load(dir: string): Promise<LoadedModel> {
+  checkArguments('load', { dir });
   await finishMoves(dir, [files.weights, files.model, files.description]);
   const saved = readDescription(await text(join(dir, files.description)), join(dir, files.description));
   const path = join(dir, files.model);

@@ -1,9 +1,13 @@
 // Losses that layers add to that of the model: terms that only training reads.
+import { aMap, anObject, given } from '../given';
 import type { Value } from '../ir/graph';
 import { add } from '../ops/elementwise';
 import type { SequenceContext } from './context';
 
-const lossesOf = ({ shared }: Pick<SequenceContext, 'shared'>): Value[] => shared.get<Value[]>('auxiliary losses', () => []);
+const lossesOf = ({ shared }: Pick<SequenceContext, 'shared'>): Value[] => {
+  given('auxiliaryLoss', { 'ctx.shared': shared }, { 'ctx.shared': aMap });
+  return shared.get<Value[]>('auxiliary losses', () => []);
+};
 
 /**
  * Adds a term to the auxiliary loss of the model, for instance one that balances experts. Inference does not compute it.
@@ -12,6 +16,7 @@ const lossesOf = ({ shared }: Pick<SequenceContext, 'shared'>): Value[] => share
  * Example  addAuxiliaryLoss(ctx, ops.reduceMean(x, [0, 1, 2], { keepDims: false }));
  */
 export function addAuxiliaryLoss(ctx: Pick<SequenceContext, 'shared'>, term: Value): void {
+  given('addAuxiliaryLoss', { ctx, term }, { ctx: anObject });
   lossesOf(ctx).push(term);
 }
 
@@ -24,5 +29,6 @@ export function addAuxiliaryLoss(ctx: Pick<SequenceContext, 'shared'>, term: Val
  * Example  const loss = ops.mul(auxiliaryLoss(ctx)!, 0.01);
  */
 export function auxiliaryLoss(ctx: Pick<SequenceContext, 'shared'>): Value | undefined {
+  given('auxiliaryLoss', { ctx }, { ctx: anObject });
   return lossesOf(ctx).reduce<Value | undefined>((sum, term) => (sum ? add(sum, term) : term), undefined);
 }

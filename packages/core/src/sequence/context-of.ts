@@ -1,5 +1,6 @@
 // The sequence context of a model, from its inputs.
 
+import { checkArguments } from '../arguments';
 import { addDims, type Dim, namesOfDim } from '../dim/dim';
 import { ConfigError } from '../error';
 import { printType } from '../ir/define-op';
@@ -70,6 +71,7 @@ export interface SequenceInputs {
  *          without `lengths` or with padding masks, and for `lengths` with a growing cache
  */
 export function contextOf(g: GraphBuilder, inputs: Inputs, o: SequenceInputs): ModelContext {
+  checkArguments('contextOf', { builder: g, inputs, options: o });
   const roles = inputsByRole(g, inputs, o.layout);
   if (o.layout === 'packed') return packedContext(g, inputs, roles, o);
   const { of } = roles;

@@ -1,5 +1,7 @@
 // The sequence context: mask, positions, layout, memory, state between calls. One object, passed down.
+
 import { ConfigError, internal, ShapeError } from '../error';
+import { aFunction, aMask, anObject, given } from '../given';
 import { type GraphBuilder, usable, type Value } from '../ir/graph';
 import { and } from '../mask/and';
 import { impliedBy } from '../mask/features';
@@ -50,6 +52,7 @@ export function attend(
   ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContext>,
   o: AttendOptions = {},
 ): Value {
+  given('attend', { q, k, v, ctx, options: o }, { ctx: anObject, options: anObject });
   if (ctx.layout?.kind === 'packed' && ctx.keys?.layout.kind === 'padded') {
     const rows = ctx.layout.asPadded(ctx as SequenceContext);
     return rows.pack(attend(rows.pad(q), k, v, rows.ctx, o));
@@ -79,7 +82,10 @@ export function attend(
 const weightsTap = 'weights';
 
 /** True in cross attention: the keys are those of a memory, and their positions are not comparable with those of the queries. */
-export const attendsToMemory = (ctx: Partial<SequenceContext>): boolean => ctx.queryMask !== undefined;
+export const attendsToMemory = (ctx: Partial<SequenceContext>): boolean => {
+  given('attendsToMemory', { ctx }, { ctx: anObject });
+  return ctx.queryMask !== undefined;
+};
 
 /**
  * Checks the pairs of queries and keys of an attention, and limits the lengths of its keys.
@@ -120,6 +126,7 @@ function refuseOrder(
  * Throws   ConfigError for a padding mask to which prefix tokens were added: its padding may be on the left, between them and the other tokens
  */
 export function refuseGaps(mask: Mask<unknown>, path: string): void {
+  given('refuseGaps', { mask }, { mask: aMask });
   if (!mayHaveGaps(mask)) return;
   throw new ConfigError({
     path,
@@ -140,6 +147,7 @@ function limitSizes(k: Value, mask: Mask<Value>): void {
 
 /** The mask, combined with that of the layout: packed tokens attend to their own sequence only. */
 export function maskOf(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceContext>): Mask<Value> {
+  given('maskOf', { ctx }, { ctx: anObject });
   if (ctx.layout?.kind !== 'packed') return ctx.mask;
   const keys = ctx.keys?.layout ?? ctx.layout;
   if (keys.kind !== 'packed') throw internal('packed queries require packed keys');
@@ -156,6 +164,7 @@ export function maskOf(ctx: Pick<SequenceContext, 'mask'> & Partial<SequenceCont
  *            const y = attend(q, keys, values, at);
  */
 export function updateCache(ctx: SequenceContext, k: Value, v: Value): readonly [Value, Value, SequenceContext] {
+  given('updateCache', { ctx, k, v }, { ctx: anObject });
   const { state } = ctx;
   if (!state) return [k, v, ctx];
   const [allKeys, allValues] = [state.append('key', k), state.append('value', v)];
@@ -173,6 +182,7 @@ export function crossAttentionKeyValues(
   ctx: SequenceContext,
   make: (memory: Memory) => readonly [Value, Value],
 ): readonly [Value, Value, SequenceContext] {
+  given('crossAttentionKeyValues', { ctx, make }, { ctx: anObject, make: aFunction });
   const { memory, state } = ctx;
   if (!memory)
     throw new ShapeError({
@@ -205,6 +215,7 @@ export function without(ctx: SequenceContext, ...names: readonly (keyof Sequence
 
 /** The same context with some entries changed. Lazy entries (positions) stay lazy, which a spread would not do. */
 export function withContext(ctx: SequenceContext, changes: Partial<SequenceContext>): SequenceContext {
+  given('withContext', { ctx, changes }, { ctx: anObject, changes: anObject });
   return Object.defineProperties(
     {},
     { ...Object.getOwnPropertyDescriptors(ctx), ...Object.getOwnPropertyDescriptors(changes) },

@@ -1,6 +1,8 @@
 // Positions as the cells of an image.
+
 import { type Dim, mulDims } from '../dim/dim';
 import { ShapeError } from '../error';
+import { anObject, given } from '../given';
 import type { Value } from '../ir/graph';
 import type { SequenceContext } from './context';
 
@@ -21,7 +23,9 @@ export interface GridOptions {
  * Lowers   everywhere: Reshape
  * Example  const image = asImage(x, ctx, { grid: [7, 5], path: 'mixer.grid' });
  */
-export function asImage(x: Value, ctx: Pick<SequenceContext, 'grid' | 'layout'>, { grid, path }: GridOptions): Value {
+export function asImage(x: Value, ctx: Pick<SequenceContext, 'grid' | 'layout'>, options: GridOptions): Value {
+  given('asImage', { x, ctx, options }, { ctx: anObject, options: anObject });
+  const { grid, path } = options;
   if (ctx.layout.kind === 'packed' || x.rank !== 3)
     throw new ShapeError({
       path,

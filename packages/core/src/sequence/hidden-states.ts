@@ -1,6 +1,8 @@
 // Hidden states together with their sequence context. An embedding converts inputs to hidden states, whose context the layers receive.
+
 import type { Dim } from '../dim/dim';
 import { ConfigError, ShapeError } from '../error';
+import { anObject, given, statesWithContext } from '../given';
 import { printType } from '../ir/define-op';
 import { Value } from '../ir/graph';
 import { and } from '../mask/and';
@@ -36,6 +38,7 @@ export interface PositionsOptions {
  * Example  const { hiddenStates } = withPositions(ctx, x, { grid: [7, 5] });
  */
 export function withPositions(ctx: SequenceContext, rows: Value, o: PositionsOptions = {}): HiddenStates {
+  given('withPositions', { ctx, rows }, { ctx: anObject });
   const { ops, where } = rows.graph;
   const fault = (problem: string, expected: string, got: string): ConfigError =>
     new ConfigError({ path: where || 'embedding', problem, expected, got });
@@ -101,7 +104,9 @@ export function hiddenStatesOf(given: Value | HiddenStates, read: Value, ctx: Se
 const contexts = new WeakMap<Value, SequenceContext>();
 
 /** Keeps the context of the hidden states that a model returns, for a model that attends to them as a memory. */
-export function keepContext({ hiddenStates: rows, ctx }: HiddenStates): Value {
+export function keepContext(hiddenStates: HiddenStates): Value {
+  given('keepContext', { hiddenStates }, { hiddenStates: statesWithContext });
+  const { hiddenStates: rows, ctx } = hiddenStates;
   contexts.set(rows, ctx);
   return rows;
 }
@@ -110,7 +115,12 @@ export function keepContext({ hiddenStates: rows, ctx }: HiddenStates): Value {
 export const contextOfHiddenStates = (rows: Value): SequenceContext | undefined => contexts.get(rows);
 
 /** Hidden states as a memory: it keeps their padding, but not masks between pairs. */
-export function memoryFrom({ hiddenStates: rows, ctx: { mask, layout } }: HiddenStates): Memory {
+export function memoryFrom(hiddenStates: HiddenStates): Memory {
+  given('memoryFrom', { hiddenStates }, { hiddenStates: statesWithContext });
+  const {
+    hiddenStates: rows,
+    ctx: { mask, layout },
+  } = hiddenStates;
   const padding = conjuncts(mask).filter(isPadding);
   return { hiddenStates: rows, mask: and(...padding), layout };
 }

@@ -1,5 +1,6 @@
 // A state whose caches are inputs and outputs of the graph: growing, or of fixed capacity.
 
+import { checkArguments } from '../arguments';
 import { type Dim, namesOfDim, subDims } from '../dim/dim';
 import { ConfigError } from '../error';
 import type { Graph, GraphBuilder, Value } from '../ir/graph';
@@ -20,6 +21,7 @@ export const memoryDim = 'past_memory';
  * Example  const kept = pastOf({ 'present.0.key': tensor('float32', [1, 2, 0, 8], []) });
  */
 export function pastOf<T>(outputs: Readonly<Record<string, T>>): Record<string, T> {
+  checkArguments('pastOf', { results: outputs });
   const kept = Object.entries(outputs).filter(([name]) => name.startsWith('present.'));
   return Object.fromEntries(kept.map(([name, value]) => [name.replace('present.', 'past_key_values.'), value]));
 }

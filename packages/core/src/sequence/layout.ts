@@ -1,6 +1,8 @@
 // Layout: how the tokens of sequences are arranged in memory, and heads in channels.
+
 import { type Dim, divDims, mulDims } from '../dim/dim';
 import { ShapeError } from '../error';
+import { aLayout, aList, given, graphOrValue } from '../given';
 import type { GraphBuilder, Value } from '../ir/graph';
 import type { KeyPositions, Layout, PackedLayout, PaddedRows } from './types';
 
@@ -16,7 +18,9 @@ export const padded: Layout = { kind: 'padded' };
  * Throws   ShapeError when a size cannot be read from the graph's inputs
  * Lowers   everywhere: Range, Expand
  */
-export function positionsWithin(layout: Layout, [batch, seq]: readonly [Dim, Dim], g: GraphBuilder): Value {
+export function positionsWithin(layout: Layout, dims: readonly [Dim, Dim], g: GraphBuilder): Value {
+  given('positionsWithin', { layout, dims, source: g }, { layout: aLayout, dims: aList, source: graphOrValue });
+  const [batch, seq] = dims;
   const { expand, iota, reshape } = g.ops;
   return layout.kind === 'packed' ? layout.positions : expand(reshape(iota(g, seq), [1, seq]), [batch, seq]);
 }
@@ -29,6 +33,7 @@ export function positionsWithin(layout: Layout, [batch, seq]: readonly [Dim, Dim
  * Lowers   everywhere: Reshape, Transpose, omitted for kernels that read [batch, seq, dim]
  */
 export function splitHeads(x: Value, heads: number, layout: Layout): Value {
+  given('splitHeads', { x, layout }, { layout: aLayout });
   const dim = x.dims.at(-1)!;
   if (x.rank !== (layout.kind === 'packed' ? 2 : 3))
     throw new ShapeError({
@@ -50,6 +55,7 @@ export function splitHeads(x: Value, heads: number, layout: Layout): Value {
  * Lowers   everywhere: Transpose, Reshape, omitted for kernels that write [batch, seq, dim]
  */
 export function mergeHeads(x: Value, layout: Layout): Value {
+  given('mergeHeads', { x, layout }, { layout: aLayout });
   const { reshape, transpose } = x.graph.ops;
   const [batch, heads, seq, headDim] = x.dims as [Dim, Dim, Dim, Dim];
   const rows = transpose(x, [0, 2, 1, 3]);

@@ -1,5 +1,7 @@
 // Limits of lengths, positions and ids, required where they are used.
+
 import { addDims, type Dim, subDims } from '../dim/dim';
+import { given, graphOrValue } from '../given';
 import { type GraphBuilder, inputOf, type Node, type Value } from '../ir/graph';
 
 /**
@@ -11,6 +13,7 @@ import { type GraphBuilder, inputOf, type Node, type Value } from '../ir/graph';
  * Example  limitIndices(ctx.positions, seqLen, `${path}.seqLen`);
  */
 export function limitIndices(indices: Value, rows: number, field: string): void {
+  given('limitIndices', { indices });
   const largest = largestOf(indices);
   if (!largest || largest.inputs.length > 1) return;
   const [input] = largest.inputs;
@@ -36,6 +39,7 @@ export function limitIndices(indices: Value, rows: number, field: string): void 
  * Example  limitPositions(x.graph, x.dims[1]!, 1024, 'encoder.seqLen');
  */
 export function limitPositions(g: GraphBuilder, size: Dim, rows: number, field: string): void {
+  given('limitPositions', { source: g }, { source: graphOrValue });
   g.limit({ size, max: rows, ...tooLong(field) });
 }
 const tooLong = (field: string) => ({

@@ -1,5 +1,7 @@
 // Pairs of queries and keys, for mechanisms that compute the scores of all of them.
+
 import type { Dim } from '../dim/dim';
+import { anObject, given } from '../given';
 import type { Value } from '../ir/graph';
 import { maskTensor, queryHasKey } from '../mask/tensor';
 import { checkPairs, maskOf } from './context';
@@ -32,6 +34,7 @@ export function overPairs(
   ctx: SequenceContext,
   f: (q: Value, k: Value, v: Value, pairs: Pairs, ctx: SequenceContext) => Value,
 ): Value {
+  given('overPairs', { q, k, ctx: v }, { ctx: anObject });
   if (ctx.layout.kind === 'packed' && ctx.keys?.layout.kind === 'padded') {
     const rows = ctx.layout.asPadded(ctx);
     return rows.pack(overPairs(rows.pad(q), k, v, rows.ctx, f));

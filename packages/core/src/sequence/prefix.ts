@@ -1,6 +1,8 @@
 // The sequence context after prefix tokens were added: class tokens, the patches of an image before a text.
+
 import type { Dim } from '../dim/dim';
 import { ConfigError } from '../error';
+import { aLayout, anObject, given } from '../given';
 import type { Value } from '../ir/graph';
 import { type Mask, printMask } from '../mask/mask';
 import { increasedBy, padStart, withPrefixTokens } from '../mask/prefix-tokens';
@@ -26,7 +28,9 @@ const [ofQueries, ofBoth]: readonly [Axes, Axes] = [[2], [1, 2]];
  * Example  const within = withPrefix(ctx, { count: 1, before: x.dims[1]! });
  */
 export function withPrefix(ctx: SequenceContext, prefix: Prefix): SequenceContext {
+  given('withPrefix', { ctx, prefix }, { ctx: anObject, prefix: anObject });
   const { lengths, bias, memory, layout, state } = ctx;
+  given('withPrefix', { layout }, { layout: aLayout });
   if (layout.kind === 'packed' || state)
     throw new ConfigError({
       path: 'position',
@@ -55,6 +59,7 @@ export function withPrefix(ctx: SequenceContext, prefix: Prefix): SequenceContex
  * Example  const { hiddenStates } = prefixed(x, ops.slice(x, { axes: [0], starts: [0], ends: [1] }), ctx);
  */
 export function prefixed(x: Value, first: Value, ctx: SequenceContext): HiddenStates {
+  given('prefixed', { x, first, ctx }, { ctx: anObject });
   const [count, ...inner] = first.dims as readonly [Dim, ...Dim[]];
   if (ctx.layout.kind === 'packed') return packedBehind(x, first, ctx, ctx.layout);
   const [batch, before] = x.dims as readonly [Dim, Dim];

@@ -1,5 +1,6 @@
 // Which positions of a padded batch are real.
 import { ConfigError } from '../error';
+import { anObject, given } from '../given';
 import type { GraphBuilder, Value } from '../ir/graph';
 import { impliedBy } from '../mask/features';
 import { type KeyStartsOptions, keyStartsMask } from '../mask/key-starts';
@@ -15,10 +16,9 @@ import { flagsOfThisCall } from './padding';
  * Shapes   x [batch, seq, …] → bool [batch, seq], or undefined if every position is real
  * Lowers   everywhere: Range, Less, And; a part of the mask if there is a state
  */
-export function realPositionsOf(
-  x: Value,
-  { lengths, mask, state }: Pick<SequenceContext, 'lengths' | 'mask' | 'state'>,
-): Value | undefined {
+export function realPositionsOf(x: Value, ctx: Pick<SequenceContext, 'lengths' | 'mask' | 'state'>): Value | undefined {
+  given('realPositionsOf', { x, ctx }, { ctx: anObject });
+  const { lengths, mask, state } = ctx;
   const { add, greaterOrEqual, iota, less, logicalAnd, logicalOr, reshape, unsqueeze } = x.graph.ops;
   const seq = x.dims[1]!;
   const places = (): Value => reshape(iota(x, seq), [1, seq]);

@@ -2,7 +2,7 @@
 import { ConfigError } from '../error';
 import type { Value } from '../ir/graph';
 import type { MaskKind } from '../mask/classes';
-import { maskKinds, printMask } from '../mask/mask';
+import { maskKinds, maskText } from '../mask/mask';
 import type { SequenceContext } from './context';
 
 /** A mechanism that supports some masks only. */
@@ -46,7 +46,7 @@ function checkMasks(name: string, supported: readonly string[], { mask, layout }
     path: name,
     problem: `${name} does not support the mask: ${refused.join(', ')}`,
     expected: supported.length ? `masks of the kinds ${supported.join(', ')}` : 'no mask',
-    got: [...packed, ...(maskKinds(mask).length ? [printMask(mask)] : [])].join(', '),
+    got: [...packed, ...(maskKinds(mask).length ? [maskText(mask)] : [])].join(', '),
     hint: isPadding(refused)
       ? 'Run sequences of equal length together, as createEncoder does, or choose a mechanism that supports it'
       : 'Choose a mechanism that supports it, or remove the mask',

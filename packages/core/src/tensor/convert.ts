@@ -1,5 +1,7 @@
 // Tensors to and from numbers, bytes and each other.
+
 import { describe, ShapeError } from '../error';
+import { aDtype, aList, aTensor, given, someBytes, someNumbers } from '../given';
 import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from './float16';
 import { arrayOf, bitsOf, bytesOf, countOf, type DType, isFloat, type NDArray, type Tensor, type TensorData } from './tensor';
 
@@ -77,7 +79,9 @@ function fromIntegers64(data: BigInt64Array | BigUint64Array, to: DType): Tensor
 }
 
 /** The elements of a tensor as float64. Exact, except 64-bit integers beyond 2^53, which are rounded. float64 is not copied. */
-export function toArray({ dtype, dims, data }: Tensor): NDArray {
+export function toArray(tensor: Tensor): NDArray {
+  given('toArray', { tensor }, { tensor: aTensor });
+  const { dtype, dims, data } = tensor;
   if (data instanceof Float64Array) return { dtype, dims, data };
   if (isPacked(dtype)) return { dtype, dims, data: unpack(data as Uint8Array, countOf(dims), isSigned(dtype)) };
   if (isInteger64(dtype)) return { dtype, dims, data: Float64Array.from(data as BigInt64Array, Number) };
@@ -87,13 +91,18 @@ export function toArray({ dtype, dims, data }: Tensor): NDArray {
 }
 
 /** An array as a tensor of its dtype: floats are rounded to nearest even, integers truncated and saturated. float64 is not copied. */
-export const toTensor = ({ dtype, dims, data }: NDArray): Tensor => ({ dtype, dims, data: fromNumbers(data, 'float64', dtype) });
+export const toTensor = (tensor: NDArray): Tensor => {
+  given('toTensor', { tensor }, { tensor: aTensor });
+  const { dtype, dims, data } = tensor;
+  return { dtype, dims, data: fromNumbers(data, 'float64', dtype) };
+};
 
 /**
  * A tensor converted to another dtype, as by ONNX `Cast` (see {@link castNumber}); floats are rounded once, to nearest even. For the same dtype the
  * same tensor is returned; int64 and uint64 share their memory.
  */
 export function castTensor(t: Tensor, to: DType): Tensor {
+  given('castTensor', { tensor: t, dtype: to }, { tensor: aTensor, dtype: aDtype });
   const { dtype: from, dims, data } = t;
   if (from === to) return t;
   const as = (converted: TensorData): Tensor => ({ dtype: to, dims, data: converted });
@@ -111,6 +120,7 @@ export function castTensor(t: Tensor, to: DType): Tensor {
  * @throws ShapeError when the number of values is not that of dims
  */
 export function tensor(dtype: DType, dims: readonly number[], values: ArrayLike<number | bigint>): Tensor {
+  given('tensor', { dtype, dims, values }, { dtype: aDtype, dims: aList, values: someNumbers });
   const count = countOf(dims);
   if (values.length !== count) {
     throw new ShapeError({
@@ -129,7 +139,11 @@ export function tensor(dtype: DType, dims: readonly number[], values: ArrayLike<
 }
 
 /** The bytes of a tensor, little-endian: a view, not a copy. */
-export const bytesOfTensor = ({ data }: Tensor): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+export const bytesOfTensor = (tensor: Tensor): Uint8Array => {
+  given('bytesOfTensor', { tensor }, { tensor: aTensor });
+  const { data } = tensor;
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+};
 
 /**
  * A tensor over little-endian bytes: a view if the address is aligned for the dtype, otherwise a copy.
@@ -137,6 +151,7 @@ export const bytesOfTensor = ({ data }: Tensor): Uint8Array => new Uint8Array(da
  * @throws ShapeError when the number of bytes is not that of dims
  */
 export function tensorFromBytes(dtype: DType, dims: readonly number[], bytes: Uint8Array): Tensor {
+  given('tensorFromBytes', { dtype, dims, bytes }, { dtype: aDtype, dims: aList, bytes: someBytes });
   const expected = bytesOf(dtype, countOf(dims));
   if (bytes.byteLength !== expected) {
     throw new ShapeError({

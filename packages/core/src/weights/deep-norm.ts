@@ -1,4 +1,5 @@
 // The two coefficients by which DeepNorm keeps very deep stacks stable.
+import { checkArguments } from '../arguments';
 import { ConfigError, describe } from '../error';
 
 /** DeepNorm's coefficients for one stack: the residual is multiplied by alpha, the initial values of its weights by beta. */
@@ -26,6 +27,7 @@ export function deepNormCoefficients(layers: { readonly encoderLayers?: number; 
   readonly encoder?: DeepNormCoefficients;
   readonly decoder?: DeepNormCoefficients;
 } {
+  checkArguments('deepNormCoefficients', { options: layers });
   const { encoderLayers: n = 0, decoderLayers: m = 0 } = layers;
   for (const [path, got] of Object.entries({ encoderLayers: n, decoderLayers: m })) {
     if (!Number.isSafeInteger(got) || got < 0) {

@@ -1,4 +1,5 @@
 // Weights computed from those of a checkpoint in another layout.
+import { checkArguments } from '../arguments';
 import { describe, WeightError } from '../error';
 import { printType } from '../ir/define-op';
 import { Value } from '../ir/graph';
@@ -26,6 +27,7 @@ export function expressWeight(
   operands: readonly (Tensor | LazyTensor)[],
   expression: (...operands: Value[]) => Value,
 ): LazyTensor {
+  checkArguments('expressWeight', { operands, expression });
   const g = new GraphBuilder({ dtype: operands[0]?.dtype ?? 'float32' });
   const inputs = operands.map(({ dtype, dims }, i) => g.input(`operand ${i}`, dtype, dims));
   const result: unknown = expression(...inputs);

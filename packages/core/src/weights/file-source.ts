@@ -1,6 +1,8 @@
 // Node only. Reads and writes checkpoint files.
+
 import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { checkArguments } from '../arguments';
 import { onDisk } from '../disk/file-error';
 import { readWhole } from '../disk/read-file';
 import { replaceFiles } from '../disk/replace-files';
@@ -37,6 +39,7 @@ async function readPieces(handle: FileHandle, offset: number, bytes: Uint8Array,
  * @throws FileError when the file does not exist; on reading, also when it was changed in between
  */
 export async function fileSource(path: string): Promise<ByteSource> {
+  checkArguments('fileSource', { path });
   const about = await onDisk(path, stat(path));
   const { size, mtimeMs } = about;
   if (!about.isFile()) throw new FileError({ path, problem: 'not a file' });
@@ -85,6 +88,7 @@ async function findIn(folder: string): Promise<string> {
  * @throws FileError, WeightError when a file or tensor is missing, truncated or inconsistent
  */
 export async function openWeights(path: string): Promise<Map<string, LazyTensor>> {
+  checkArguments('openWeights', { path });
   const file = (await onDisk(path, stat(path))).isDirectory() ? await findIn(path) : path;
   if (!file.endsWith('.json')) return openSafetensors(await fileSource(file));
   const index = new TextDecoder().decode(await readWhole(file));
@@ -108,6 +112,7 @@ export interface SaveSafetensorsOptions {
  * @throws the reason of `signal` when that aborts
  */
 export async function saveSafetensors(path: string, tensors: WritableTensors, o: SaveSafetensorsOptions = {}): Promise<void> {
+  checkArguments('saveSafetensors', { path, tensors, 'options?': o });
   checkOptions('saveSafetensors', o, { metadata: true, onProgress: true, signal: true });
   const all = [...tensors];
   const moved = counter('write', safetensorsBytes(all, o.metadata), o.onProgress);

@@ -1,4 +1,5 @@
 // Initial values of all parameters of a model, from a scheme and a seed.
+import { checkArguments } from '../arguments';
 import { checkOptions, checkWord } from '../error';
 import { fanIn, type Init, zeros } from '../parameter/init';
 import { type DType, dtypes } from '../tensor/tensor';
@@ -54,6 +55,7 @@ export function initializeParameters(
   params: Iterable<readonly [path: string, p: Initializable & { readonly options?: { readonly dtype?: DType } }]>,
   o: InitializeOptions = {},
 ): Map<string, LazyTensor> {
+  checkArguments('initializeParameters', { parameters: params });
   checkOptions('initialize', o, known);
   checkWord('initialize.scheme', o.scheme ?? 'default', Object.keys(schemes));
   checkWord('initialize.dtype', o.dtype ?? 'float32', dtypes);

@@ -1,5 +1,6 @@
 // Tensors that are loaded on request.
 
+import { checkArguments } from '../arguments';
 import { castTensor } from '../tensor/convert';
 import type { Scratch } from '../tensor/scratch';
 import { bytesOf, countOf, type DType, type Tensor } from '../tensor/tensor';
@@ -17,17 +18,25 @@ export interface LazyTensor {
 
 /** A lazy tensor that a function computes, again for each load. */
 export function lazily(dtype: DType, dims: readonly number[], make: () => Tensor): LazyTensor {
+  checkArguments('lazily', { dtype, dims, make });
   return { dtype, dims, byteLength: bytesOf(dtype, countOf(dims)), load: async () => make(), loadSync: make };
 }
 
 /** A tensor in memory as a lazy one. */
-export const lazyTensor = (t: Tensor): LazyTensor => lazily(t.dtype, t.dims, () => t);
+export const lazyTensor = (t: Tensor): LazyTensor => {
+  checkArguments('lazyTensor', { tensor: t });
+  return lazily(t.dtype, t.dims, () => t);
+};
 
 /** Whether a tensor is a lazy one. */
-export const isLazy = (t: Tensor | LazyTensor): t is LazyTensor => 'load' in t;
+export const isLazy = (t: Tensor | LazyTensor): t is LazyTensor => {
+  checkArguments('isLazy', { tensor: t });
+  return 'load' in t;
+};
 
 /** A lazy tensor as another dtype, cast when loaded; see {@link castTensor}. */
 export function castLazy(t: LazyTensor, dtype: DType): LazyTensor {
+  checkArguments('castLazy', { tensor: t, dtype });
   if (t.dtype === dtype) return t;
   const { loadSync } = t;
   return {

@@ -1,4 +1,5 @@
 // Matches the weights that a model requires with those of a checkpoint.
+import { checkArguments } from '../arguments';
 import { checkOptions, describe, type ErrorDetails, nearest, WeightError } from '../error';
 import { bytesOfTensor, castTensor } from '../tensor/convert';
 import { bytesOf, countOf, type DType, dtypes, isFloat, type Tensor } from '../tensor/tensor';
@@ -65,6 +66,7 @@ export function matchWeights(
   source: WeightSource,
   o: MatchOptions = {},
 ): MatchedWeights {
+  checkArguments('matchWeights', { parameters: expected, source });
   checkOptions('matchWeights', o, { partial: true, nameMap: true, aliases: true });
   const wanted = new Map(expected);
   const { found, spare, unknown } = assign(wanted, source, o);

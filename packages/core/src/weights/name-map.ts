@@ -1,4 +1,5 @@
 // Weight names of other projects, as two-way patterns.
+import { checkArguments } from '../arguments';
 import { ConfigError } from '../error';
 
 /** Names of weights in another project's checkpoints and in ours. */
@@ -69,6 +70,7 @@ function check(foreign: string, ours: string, sides: readonly ReturnType<typeof 
  * @throws ConfigError when the sides of a pair have different placeholders, or placeholders that cannot be told apart
  */
 export function nameMap(pairs: readonly (readonly [foreign: string, ours: string])[]): NameMap {
+  checkArguments('nameMap', { pairs });
   const compiled = pairs.map(([foreign, ours]) => {
     const sides = [split(foreign), split(ours)] as const;
     check(foreign, ours, sides);

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FileError, OnnxformersError, WeightError } from '../error';
 import { bytesOfTensor, tensor, tensorFromBytes } from '../tensor/convert';
-import { bytesOf, countOf, type DType, type Tensor } from '../tensor/tensor';
+import { bytesOf, countOf, type DType, dtypes, type Tensor } from '../tensor/tensor';
 import { lazily, lazyTensor } from './lazy';
 import {
   type ByteSource,
@@ -13,21 +13,7 @@ import {
   writeSafetensors,
 } from './safetensors';
 
-const written: DType[] = [
-  'float64',
-  'float32',
-  'float16',
-  'bfloat16',
-  'int64',
-  'int32',
-  'int16',
-  'int8',
-  'uint64',
-  'uint32',
-  'uint16',
-  'uint8',
-  'bool',
-];
+const written: readonly DType[] = dtypes.filter((dtype) => dtype !== 'int4' && dtype !== 'uint4');
 
 const anyTensor: fc.Arbitrary<Tensor> = fc
   .tuple(fc.constantFrom(...written), fc.array(fc.integer({ min: 0, max: 4 }), { maxLength: 3 }))

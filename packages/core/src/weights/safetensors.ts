@@ -1,4 +1,5 @@
 // The safetensors format: eight bytes of header length, a JSON header, then the bytes of all tensors without gaps.
+import { checkArguments } from '../arguments';
 import { describe, FileError, WeightError } from '../error';
 import { bytesOfTensor, tensorFromBytes } from '../tensor/convert';
 import type { Scratch } from '../tensor/scratch';
@@ -165,6 +166,7 @@ function parseHeader(json: Uint8Array, size: number, path: string): SafetensorsH
  * @throws WeightError for a tensor of an unknown dtype, or whose dims do not fit its bytes
  */
 export function readHeader(bytes: Uint8Array, path = 'safetensors'): SafetensorsHeader {
+  checkArguments('readHeader', { bytes });
   const length = headerLength(bytes.subarray(0, 8), bytes.length, path);
   return parseHeader(bytes.subarray(8, 8 + length), bytes.length, path);
 }
@@ -175,6 +177,7 @@ export function readHeader(bytes: Uint8Array, path = 'safetensors'): Safetensors
  * @throws FileError, WeightError as {@link readHeader}
  */
 export function parseSafetensors(bytes: Uint8Array, path = 'safetensors'): Map<string, LazyTensor> {
+  checkArguments('parseSafetensors', { bytes });
   const tensors = new Map<string, LazyTensor>();
   for (const [name, { dtype, dims, start, end }] of readHeader(bytes, path).entries) {
     const loadSync = () => tensorFromBytes(dtype, dims, bytes.subarray(start, end));
@@ -228,6 +231,7 @@ async function readExactly(
  * @throws FileError, WeightError as {@link readHeader}
  */
 export async function openSafetensors(source: ByteSource): Promise<Map<string, LazyTensor>> {
+  checkArguments('openSafetensors', { file: source });
   const path = source.name ?? 'safetensors';
   const { size } = source;
   const length = headerLength(await readExactly(source, 0, Math.min(8, size), path), size, path);
@@ -315,6 +319,7 @@ export function encodeSafetensors(
   tensors: Iterable<readonly [name: string, tensor: Tensor]>,
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array {
+  checkArguments('encodeSafetensors', { tensors, 'metadata?': metadata });
   const layout = layOut(tensors);
   const chunks = [headerOf(layout, metadata), ...layout.map(([name, t]) => checkedBytes(name, t, t as Tensor))];
   const file = new Uint8Array(chunks.reduce((n, c) => n + c.length, 0));

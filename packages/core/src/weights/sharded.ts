@@ -1,4 +1,5 @@
 // A sharded checkpoint: several safetensors files with an index from tensors to files.
+import { checkArguments } from '../arguments';
 import { describe, FileError } from '../error';
 import { duplicateKey } from './json-keys';
 import { type ByteSource, type LazyTensor, openSafetensors } from './safetensors';
@@ -45,6 +46,7 @@ export async function openSharded(
   open: (file: string) => ByteSource | Promise<ByteSource>,
   path = 'model.safetensors.index.json',
 ): Promise<Map<string, LazyTensor>> {
+  checkArguments('openSharded', { index, open, 'path?': path });
   const shards = new Map<string, Map<string, LazyTensor>>();
   const tensors = new Map<string, LazyTensor>();
   for (const [name, file] of parseIndex(index, path)) {

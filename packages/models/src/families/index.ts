@@ -2,10 +2,14 @@
 import type { Family } from '../family';
 import { albert } from './albert';
 import { bart, marian } from './bart';
+import { beit } from './beit';
 import { bert } from './bert';
 import { bloom } from './bloom';
+import { clip } from './clip';
 import { cohere } from './cohere';
 import { deepseekV3 } from './deepseek-v3';
+import { deit } from './deit';
+import { dinov2 } from './dinov2';
 import { distilbert } from './distilbert';
 import { electra } from './electra';
 import { falcon } from './falcon';
@@ -26,8 +30,10 @@ import { phi3 } from './phi3';
 import { qwen3Moe } from './qwen3-moe';
 import { qwen3Next } from './qwen3-next';
 import { roberta } from './roberta';
+import { siglip } from './siglip';
 import { stablelm } from './stablelm';
 import { starcoder2 } from './starcoder2';
+import { swin } from './swin';
 import { t5 } from './t5';
 import { vit } from './vit';
 
@@ -39,5 +45,6 @@ export const families: readonly Family[] = [
   ...[gemma, gemma2, gemma3],
   ...[mixtral, qwen3Moe, olmoe, gptOss, deepseekV3, qwen3Next],
   ...[t5, bart, marian],
-  ...[vit],
+  ...[vit, deit, dinov2, beit, swin],
+  ...[clip, siglip],
 ];

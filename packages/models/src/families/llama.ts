@@ -32,14 +32,13 @@ export const qwen3: Family = llamaVariant('qwen3', {
 export const smollm3: Family = llamaVariant('smollm3', {
   mixer(config, i) {
     const interval = config.int('no_rope_layer_interval', 4);
-    const turned = config.list('no_rope_layers')?.[i] ?? ((i + 1) % interval === 0 ? 0 : 1);
     const within = windowedLayers(
       config,
       (layer) => config.flag('use_sliding_window', false) && !turnedAt(config, layer, interval),
     );
     return {
       attention: windowed(within[i] ? windowOf(config) : undefined),
-      ...(!turned && { rotaryEmbedding: undefined }),
+      ...(!turnedAt(config, i, interval) && { rotaryEmbedding: undefined }),
     };
   },
   head: () => ({ tied: true }),

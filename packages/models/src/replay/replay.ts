@@ -123,6 +123,8 @@ async function replayRun(c: Case, run: Run, model: Pretrained, at: Place): Promi
       if (!got)
         return { run: run.name, output: name, largest: Number.POSITIVE_INFINITY, allowed: most, problem: 'no such output' };
       const weights = name.startsWith('attentions.');
+      if (name.startsWith('reshaped_'))
+        return { run: run.name, output: name, allowed: most, ...difference(got, cellsInRows(wanted), undefined) };
       const off = weights ? difference(ofQueries(got, mask), ofQueries(wanted, mask), undefined) : difference(got, wanted, mask);
       return { run: run.name, output: name, allowed: most, ...off };
     });
@@ -144,27 +146,49 @@ function inputsOf(feeds: Readonly<Record<string, Tensor>>): Readonly<Record<stri
 
 /** The path of a hidden state or of attention weights in our modules, where the last one of texts has the final norm; undefined for an output of the model itself. */
 function tapOf(output: string, module: AnyModule, lastIsNormed: boolean): string | undefined {
-  const [, side, rest] = /^(encoder|decoder)_(.+)$/.exec(output) ?? [];
+  const [, side, rest] = /^(encoder|decoder|text|vision)_(.+)$/.exec(output) ?? [];
   const half = side && module.children[side];
-  if (half) return `${side}.${tapOf(rest!, half as AnyModule, lastIsNormed)}`;
+  if (half) {
+    const inner =
+      tapOf(rest!, half as AnyModule, lastIsNormed) ?? (rest === 'pooler_output' ? pooledIn(half as AnyModule) : undefined);
+    return inner && `${side}.${inner}`;
+  }
   if (module.children.decoder) return output === 'last_hidden_state' ? 'decoder.stack' : undefined;
   const { children } = module;
+  if (!children.stack) return undefined;
   const calls = layerCalls(module);
-  const [, name, index] = /^(hidden_states|attentions)\.(\d+)$/.exec(output) ?? [];
+  const [, name, index] = /^(?:reshaped_)?(hidden_states|attentions)\.(\d+)$/.exec(output) ?? [];
   if (output === 'last_hidden_state') return 'stack';
-  // Of a classifier it is the transform before the head.
-  if (output === 'pooler_output') return module.blockName === 'classifier' ? 'activation' : undefined;
+  // Of a classifier it is what the head reads.
+  if (output === 'pooler_output') return module.blockName === 'classifier' ? pooledIn(module) : undefined;
   if (name === 'attentions') return `${calls[Number(index)]}.mixer.attention.weights`;
   if (name !== 'hidden_states') return undefined;
   if (Number(index) > 0) return Number(index) === calls.length && lastIsNormed ? 'stack' : calls[Number(index) - 1];
   return ['embedding_projection', 'embeddingNorm', 'position', 'embedding'].find((key) => children[key]);
 }
 
+/** An image [batch, channels, rows, columns] as [batch, cells, channels]. */
+function cellsInRows(image: Tensor): Tensor {
+  const [batch, channels, rows, columns] = image.dims as [number, number, number, number];
+  const cells = rows * columns;
+  const data = Float32Array.from(image.data as ArrayLike<number>, (_, i) => {
+    const [b, cell, c] = [Math.floor(i / (cells * channels)), Math.floor(i / channels) % cells, i % channels];
+    return Number(image.data[(b * channels + c) * cells + cell]);
+  });
+  return { dtype: 'float32', dims: [batch, cells, channels], data };
+}
+
+/** The last step of the pooling of sequences. */
+const pooledIn = ({ children }: AnyModule): string => (children.activation ? 'activation' : 'pool');
+
 const stackIn = (module: AnyModule): AnyModule => module.children.stack as AnyModule;
-/** The scopes of all calls of layers, in their order; a layer that runs again is numbered. */
+/** The scopes of all calls of layers, in their order; a layer that runs again is numbered. Of a hierarchical model those that end its stages. */
 function layerCalls(module: AnyModule): readonly string[] {
   const { repeats = 1, groupSize = 1 } = stackIn(module).about.config as { repeats?: number; groupSize?: number };
-  const depth = ((stackIn(module).children.layers ?? []) as readonly unknown[]).length;
+  const layers = (stackIn(module).children.layers ?? []) as readonly AnyModule[];
+  const depth = layers.length;
+  const merges = layers.flatMap(({ blockName }, i) => (blockName === 'merge_patches' ? [i] : []));
+  if (merges.length) return [...merges, depth - 1].map((layer) => `stack.layers.${layer}`);
   return Array.from({ length: depth * repeats }, (_, step) => {
     const layer = Math.floor(step / (groupSize * repeats)) * groupSize + (step % groupSize);
     const time = Math.floor((step % (groupSize * repeats)) / groupSize) + 1;

@@ -1,6 +1,7 @@
 // The tokenizer of a checkpoint: texts as token ids and back.
+
 import { Tokenizer as Engine } from '@huggingface/tokenizers';
-import { ConfigError, describe, FileError, type Tensor, tensor } from '@onnxformers/core';
+import { ConfigError, checkArguments, describe, FileError, type Tensor, tensor } from '@onnxformers/core';
 import { type ConfigReader, configReader, parseJson } from '../config';
 import { type PretrainedFiles, readFile } from '../files';
 import { arranged, type Place, type Sequence, shortened, type Truncation } from './arrangement';
@@ -88,6 +89,7 @@ export interface Tokenizer {
  *            const { ids, attention_mask } = tokenizer(['two texts', 'of several words']);
  */
 export async function loadTokenizer(files: PretrainedFiles): Promise<Tokenizer> {
+  checkArguments('loadTokenizer', { folder: files });
   const json = await jsonOf(files, 'tokenizer.json');
   if (!json)
     throw new FileError({

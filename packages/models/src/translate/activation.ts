@@ -1,5 +1,5 @@
 // Activations by the names of Hugging Face.
-import { describe } from '@onnxformers/core';
+import { checkArguments, describe } from '@onnxformers/core';
 import type { ConfigReader } from '../config';
 
 const ours: Readonly<Record<string, string>> = {
@@ -23,6 +23,7 @@ const ours: Readonly<Record<string, string>> = {
  * Throws   ConfigError for one that is not known
  */
 export function activationOf(config: ConfigReader, key: string, otherwise?: string): string {
+  checkArguments('activationOf', { reader: config });
   const name = config.text(key, otherwise);
   if (Object.hasOwn(ours, name)) return ours[name]!;
   throw config.refuse(key, `an activation that is not known: ${describe(name)}`, Object.keys(ours).join(', '));

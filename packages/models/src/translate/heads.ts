@@ -1,4 +1,5 @@
 // The heads of models: from a backbone to the config of a task.
+import { checkArguments } from '@onnxformers/core';
 import type { ConfigReader } from '../config';
 import type { BlockConfig, Checkpoint } from '../family';
 import type { NameEntry } from '../names';
@@ -8,13 +9,16 @@ export type Backbone = Readonly<Record<string, unknown>> & { readonly dim: numbe
 
 /** Number of labels: it is not stored, but the labels are. */
 export const labelsOf = (config: ConfigReader): number => {
+  checkArguments('labelsOf', { reader: config });
   const labels = config.section('id2label');
   return labels ? Object.keys(labels.raw).length : config.int('num_labels', 2);
 };
 
 /** Whether the head is the embedding: it is not stored, and the config says so or, silent, its family. */
-export const isTied = (config: ConfigReader, { has }: Checkpoint, head: string, otherwise = true): boolean =>
-  !has(head) && config.flag('tie_word_embeddings', otherwise);
+export const isTied = (config: ConfigReader, checkpoint: Checkpoint, head: string, otherwise = true): boolean => {
+  checkArguments('isTied', { reader: config, checkpoint });
+  return !checkpoint.has(head) && config.flag('tie_word_embeddings', otherwise);
+};
 
 /** What a decoder's head depends on. */
 export interface DecoderHead {
@@ -34,6 +38,7 @@ export function decoderWith(
   backbone: Backbone,
   o: DecoderHead = {},
 ): { readonly config: BlockConfig; readonly names: readonly NameEntry[] } {
+  checkArguments('decoderWith', { reader: config });
   if (at.task === 'base') return { config: { name: 'decoder', ...backbone }, names: [] };
   if (at.task === 'sequence_classification') {
     const head = { pooling: 'last', causal: true, headBias: false, classes: labelsOf(config) };

@@ -1,5 +1,5 @@
 // Rotary embeddings of configs, old and new.
-import { describe } from '@onnxformers/core';
+import { checkArguments, describe } from '@onnxformers/core';
 import type { ConfigReader } from '../config';
 import type { BlockConfig } from '../family';
 
@@ -29,6 +29,7 @@ export interface RotaryDefaults {
  * Throws   ConfigError for a kind that is not known
  */
 export function rotaryOf(config: ConfigReader, d: RotaryDefaults): BlockConfig {
+  checkArguments('rotaryOf', { reader: config });
   const given = config.section('rope_parameters');
   const parameters = (d.layerType && given?.section(d.layerType)) || given;
   const scaling = parameters ?? (d.unscaled ? undefined : config.section('rope_scaling'));

@@ -49,7 +49,7 @@ function replacements({ kind }: AnyBlock, s: ConfigSizes): Replacements {
 }
 
 /** Rows and columns of the grid closest to a square. */
-function cellsOf(seq: number): readonly [number, number] {
+export function cellsOf(seq: number): readonly [number, number] {
   let rows = Math.floor(Math.sqrt(seq));
   while (seq % rows !== 0) rows--;
   return [rows, seq / rows];

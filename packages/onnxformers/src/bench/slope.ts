@@ -11,7 +11,7 @@ import {
   type Tensor,
   tensor,
 } from '@onnxformers/core';
-import { type Times, timesOf } from './times';
+import { spent, type Times, timesOf } from './times';
 
 /** Number of repetitions and copies. */
 export interface SlopeOptions {
@@ -55,21 +55,14 @@ export async function slope(
   };
   const [short, long] = [await make(few), await make(few + more)];
   const input = { ...feeds, shift };
-  const time = async (run: Runner): Promise<{ readonly passed: number; readonly processor: number }> => {
-    const [start, before] = [performance.now(), process.cpuUsage()];
-    await run(input);
-    const passed = performance.now() - start;
-    const { user, system } = process.cpuUsage(before);
-    return { passed, processor: (user + system) / 1000 };
-  };
   try {
     for (let i = 0; i < warmups; i++) for (const { run } of [short, long]) await run(input);
     const times: number[] = [];
     const processor: number[] = [];
     // In turn, so that a drift of the machine affects both.
     for (let i = 0; i < repetitions; i++) {
-      const a = await time(short.run);
-      const b = await time(long.run);
+      const a = await spent(() => short.run(input));
+      const b = await spent(() => long.run(input));
       times.push((b.passed - a.passed) / more);
       processor.push((b.processor - a.processor) / more);
     }

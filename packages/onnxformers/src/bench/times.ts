@@ -14,6 +14,15 @@ export function timesOf(times: readonly number[]): Times {
   return { median: at(0.5), spread: (at(0.75) - at(0.25)) / 2 };
 }
 
+/** The milliseconds that a call takes, and those of all cores together. */
+export async function spent(call: () => Promise<unknown>): Promise<{ readonly passed: number; readonly processor: number }> {
+  const [start, before] = [performance.now(), process.cpuUsage()];
+  await call();
+  const passed = performance.now() - start;
+  const { user, system } = process.cpuUsage(before);
+  return { passed, processor: (user + system) / 1000 };
+}
+
 /** Number of runs that are measured, and of runs before them. */
 export interface Repeats {
   readonly repetitions: number;

@@ -14,9 +14,9 @@ import { zoo } from '../index';
 import { bigBird } from '../patterns/big-bird';
 import { attentionChain } from './attention';
 import { blockChain } from './block';
-import { exampleAt } from './sizes';
+import { cellsOf, exampleAt } from './sizes';
 import { type SlopeOptions, slope } from './slope';
-import { type Times, timesOf } from './times';
+import { spent, type Times, timesOf } from './times';
 
 /** Sizes of one call; the batch is one sequence. */
 export interface ZooSizes {
@@ -56,7 +56,7 @@ const settings: Readonly<Record<string, readonly Setting[]>> = {
     ['causal', ({ window }) => ({ window, causal: true }), exactCausal],
   ],
   differential: [['', ({ headDim }) => ({ headDim })]],
-  neighborhood: [['', ({ seq }) => ({ kernel: 7, grid: gridOf(seq) })]],
+  neighborhood: [['', ({ seq }) => ({ kernel: 7, grid: cellsOf(seq) })]],
   linformer: [['', ({ seq }) => ({ seqLen: seq, k: Math.min(keysOfLinformer, seq) })]],
   nystrom: [['', () => ({ landmarks })]],
   orthoformer: [['', () => ({ landmarks })]],
@@ -69,8 +69,8 @@ const settings: Readonly<Record<string, readonly Setting[]>> = {
   global: [['', () => ({ tokens: Array.from({ length: 16 }, (_, i) => i) })]],
   random: [['1 % of the keys', () => ({ density: 0.01 })]],
   sparse: [['distances 2^n', ({ seq }) => ({ keys: [Array.from({ length: seq }, (_, i) => atPowers(i))] })]],
-  pooling: [['', ({ heads, headDim, seq }) => ({ dim: heads * headDim, grid: gridOf(seq) })]],
-  visual: [['', ({ heads, headDim, seq }) => ({ dim: heads * headDim, grid: gridOf(seq) })]],
+  pooling: [['', ({ heads, headDim, seq }) => ({ dim: heads * headDim, grid: cellsOf(seq) })]],
+  visual: [['', ({ heads, headDim, seq }) => ({ dim: heads * headDim, grid: cellsOf(seq) })]],
 };
 
 /** The position itself, and those before it at distances of 1, 2, 4, … */
@@ -93,13 +93,6 @@ function evenLayout(blocks: number): readonly (readonly number[])[] {
     for (let i = 0; i < each; i++) flags[(row + Math.round((i * blocks) / each)) % blocks] = 1;
     return flags;
   });
-}
-
-/** Rows and columns of an image with so many points, as near to a square as possible. */
-function gridOf(points: number): readonly [number, number] {
-  let rows = Math.floor(Math.sqrt(points));
-  while (points % rows) rows--;
-  return [rows, points / rows];
 }
 
 const ofAttention = (name: string, module: ZooSubject['module'], reference?: string): ZooSubject => ({
@@ -201,13 +194,7 @@ export async function measureZoo(
   if (largestBytes > memory)
     return { stopped: `its largest intermediate result has ${gib(largestBytes)} GiB, at most ${gib(memory)} are allowed` };
   const run = await createRunner(model, ort, { session: { graphOptimizationLevel: 'disabled', ...session } });
-  const once = async (): Promise<{ readonly passed: number; readonly processor: number }> => {
-    const [start, before] = [performance.now(), process.cpuUsage()];
-    await run({ shift });
-    const passed = performance.now() - start;
-    const { user, system } = process.cpuUsage(before);
-    return { passed, processor: (user + system) / 1000 };
-  };
+  const once = () => spent(() => run({ shift }));
   try {
     // A GPU chooses kernels and takes memory in its first run.
     await once();

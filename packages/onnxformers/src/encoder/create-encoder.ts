@@ -3,6 +3,7 @@ import {
   type AnyModule,
   type CompileOptions,
   ConfigError,
+  checkArguments,
   checkWord,
   compile,
   createRunner,
@@ -112,6 +113,7 @@ export interface Encoder {
  * Example  const encoder = await createEncoder(block, ort, { target: targets.cpu, weights });
  */
 export async function createEncoder(module: AnyModule, ort: Ort, options: EncoderOptions): Promise<Encoder> {
+  checkArguments('createEncoder', { module, ort, options });
   const { layout: wanted = 'auto', maxTokens = 16_384, multipleOf = 8, runner, inputs = inputsOf(module), ...o } = options;
   for (const [name, n] of Object.entries({ maxTokens, multipleOf }))
     if (!(Number.isSafeInteger(n) && n > 0))

@@ -1,5 +1,5 @@
 // Sequences of different lengths as one packed batch, and back.
-import { type DType, describe, FeedError, type Tensor, tensor } from '@onnxformers/core';
+import { checkArguments, type DType, describe, FeedError, type Tensor, tensor } from '@onnxformers/core';
 import { concatenated } from '../concatenated';
 
 const countOf = (dims: readonly number[]): number => dims.reduce((a, b) => a * b, 1);
@@ -35,6 +35,7 @@ export const lengthOf = (x: Sequence): number => (isTensor(x) ? (x.dims[0] ?? 0)
  * Example  const { tokens, lengths } = pack([[5, 1, 4], [2]]);
  */
 export function pack(sequences: readonly Sequence[], dtype: DType = 'int64'): Packed {
+  checkArguments('pack', { sequences, 'dtype?': dtype });
   const lengths = sequences.map(lengthOf);
   const offsets = [0];
   for (const n of lengths) offsets.push(offsets.at(-1)! + n);
@@ -59,6 +60,7 @@ export function pack(sequences: readonly Sequence[], dtype: DType = 'int64'): Pa
  * Example  const perSequence = unpack(tensor('float32', [4, 1], [1, 2, 3, 4]), [3, 1]);
  */
 export function unpack(packed: Tensor, lengths: readonly number[]): readonly Tensor[] {
+  checkArguments('unpack', { tensor: packed, lengths });
   const total = lengths.reduce((a, b) => a + b, 0);
   if (packed.dims[0] !== total)
     throw new FeedError({

@@ -2,7 +2,6 @@
 import {
   type AnyModule,
   bool,
-  choice,
   defineBlock,
   int,
   type KindModule,
@@ -12,9 +11,9 @@ import {
   slot,
   type Value,
 } from '@onnxformers/core';
-import { backboneFields, backboneInput, backboneOf, backboneRows, widthAfter } from './backbone';
+import { backboneFields, backboneInput, backboneOf, backboneRows } from './backbone';
 import { causally } from './decoder';
-import { pool } from './pool';
+import { pooledWidth, poolerOf, poolFields, poolingField } from './pool';
 
 /** The slots of a transform before a head; spread them into the fields of a model, after `dim`. */
 export const transformFields = {
@@ -51,12 +50,12 @@ export function transformOf(
 /**
  * An encoder, pooling over each sequence, and a head over the classes.
  *
- *     logits = W norm(f(V pool(h) + c)) + b      without a transform: W pool(h) + b
+ *     logits = W norm(f(V p + c)) + b      without a transform: W p + b;      p = poolNorm(pool(poolLayer(h)))
  *
  * Shapes   ids int64 [batch, seq] or x [batch, seq, dim] → logits [batch, classes]
  * Dtypes   float32, float16, bfloat16
  * Masks    lengths, attention_mask, attention_bias (inputs of the model); a mean includes only real positions
- * Throws   ConfigError when neither ids nor x is an input
+ * Throws   ConfigError when neither ids nor x is an input, for the pooling `id` without ids, and for `end` and `id` of a packed batch
  * Source   Devlin et al. 2018, https://arxiv.org/abs/1810.04805 (pooling: first)
  * Lowers   as its layers, with a MatMul for the head
  * Example  const block = zoo.build('model', { name: 'classifier', dim: 64, classes: 10, stack: layers });
@@ -71,16 +70,14 @@ export const classifier = defineBlock({
     dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
     /** number of classes. */
     classes: int({ doc: 'number of classes', min: 1 }),
-    /** pooling: the first or last real position, or the mean over real positions. Default: `"mean"`. */
-    pooling: choice(['first', 'last', 'mean'], {
-      doc: 'pooling: the first or last real position, or the mean over real positions',
-      default: 'mean',
-    }),
+    /** what is pooled of the real positions: the first, the last, the mean, the mean of the rest after the first position (a class token), the first and that mean one after the other; or the last position even if it is padding (end), or the one of an id. Default: `"mean"`. */
+    pooling: poolingField('mean'),
     /** the layers are a decoder: no position attends to a later one. Default: `false`. */
     causal: bool({ doc: 'the layers are a decoder: no position attends to a later one', default: false }),
     /** the head has a bias. Default: `true`. */
     headBias: bool({ doc: 'the head has a bias', default: true }),
     ...backboneFields,
+    ...poolFields,
     ...transformFields,
   },
   examples: [
@@ -112,15 +109,16 @@ export const classifier = defineBlock({
   ],
   outputs: ['logits'],
   create(c) {
-    const { dim, classes, pooling, causal, headBias } = c;
+    const { classes, causal, headBias } = c;
     const backbone = backboneOf(c);
-    const width = widthAfter(backbone, dim);
+    const width = pooledWidth(c);
+    const pool = poolerOf(c);
     const { children, apply } = transformOf(width, c);
     const head = linear(width, classes, { bias: headBias, role: 'head' });
-    return module({ ...backbone, ...children, head }, (inputs: Readonly<Record<string, Value>>, given: SequenceContext) => {
+    return module({ ...backbone, pool, ...children, head }, (inputs: Readonly<Record<string, Value>>, given: SequenceContext) => {
       const within = causal ? causally(given) : given;
       const { hiddenStates: rows, ctx } = backboneRows(backbone, backboneInput(backbone, inputs), within);
-      return { logits: head(apply(pool(rows, ctx, pooling))) };
+      return { logits: head(apply(pool(rows, ctx, inputs.ids))) };
     });
   },
 });

@@ -1,6 +1,6 @@
 // Heads on hidden states: what they compute, against the hidden states of the same encoder.
-import { compile, interpret, type NDArray, namesOf, targets } from '@onnxformers/core';
-import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
+import { type AnyModule, compile, interpret, type NDArray, namesOf, targets } from '@onnxformers/core';
+import { expectClose, randomArray, randomParameters, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { zoo } from '../index';
 
@@ -88,6 +88,85 @@ describe('pooling', () => {
     expectClose(outputs.pooler_output!, array([2, 3], expected));
   });
 
+  /** The mean of positions of a sequence. */
+  const mean = (h: NDArray, b: number, at: readonly number[]) =>
+    Array.from({ length: dim }, (_, c) => at.reduce((sum, i) => sum + row(h, b, i)[c]!, 0) / at.length);
+
+  it.each([
+    [
+      'all positions',
+      { x },
+      [
+        [1, 2, 3, 4, 5, 6],
+        [1, 2, 3, 4, 5, 6],
+      ],
+    ],
+    [
+      'lengths',
+      lengths,
+      [
+        [1, 2, 3, 4, 5, 6],
+        [1, 2, 3],
+      ],
+    ],
+  ] as const)('of the rest is the mean without the first, of %s', (_, feeds, at) => {
+    const pooled = (pooling: string) => run({ name: 'pooled_encoder', ...backbone, projection: false, pooling }, feeds).outputs;
+    const h = hidden(feeds);
+    const rest = [0, 1].map((b) => mean(h, b, at[b]!));
+    expectClose(pooled('rest').pooler_output!, array([2, dim], rest.flat()));
+    const both = [0, 1].flatMap((b) => [...row(h, b, 0), ...rest[b]!]);
+    expectClose(pooled('first_and_rest').pooler_output!, array([2, 2 * dim], both));
+  });
+
+  it('at the end reads the last position, padding or not', () => {
+    const { outputs } = run({ name: 'pooled_encoder', ...backbone, projection: false, pooling: 'end' }, lengths);
+    const h = hidden(lengths);
+    expectClose(outputs.pooler_output!, array([2, dim], [...row(h, 0, 6), ...row(h, 1, 6)]));
+  });
+
+  it.each([
+    ['an id', { poolId: 3 }, [2, 1, 0]],
+    ['the largest id', {}, [4, 1, 0]],
+  ])('at %s reads its first position', (_, own, at) => {
+    // The second sequence has larger ids in its padding; the third one has the id nowhere.
+    const ids = int64([3, 5], [1, 0, 3, 3, 4, 2, 3, 3, 4, 3, 4, 1, 1, 0, 0]);
+    const feeds = { ids, lengths: int64([3], [5, 2, 5]) };
+    const tokens = { ...backbone, embedding: { name: 'token', vocabSize: 5 } };
+    const { outputs } = run({ name: 'pooled_encoder', ...tokens, projection: false, pooling: 'id', ...own }, feeds);
+    const h = run({ name: 'encoder', ...tokens }, feeds).outputs.hidden_states!;
+    expectClose(
+      outputs.pooler_output!,
+      array(
+        [3, dim],
+        [0, 1, 2].flatMap((b) => row(h, b, at[b]!)),
+      ),
+    );
+    expect(() => run({ name: 'pooled_encoder', ...backbone, pooling: 'id' })).toThrow(/there are no ids/);
+  });
+
+  it('is followed by a norm, and preceded by a layer', () => {
+    const latents = {
+      name: 'perceiver_latents',
+      latents: 1,
+      layers: { name: 'pre_norm', cross: { name: 'multi_head', heads: 2, cross: true } },
+    };
+    const config = { name: 'pooled_encoder', ...backbone, projection: false, poolNorm: 'layer_norm' };
+    const { outputs, parameters: p } = run({ ...config, pooling: 'rest' });
+    expect(Object.keys(p).filter((name) => name.startsWith('pool'))).toEqual(['pool.norm.weight', 'pool.norm.bias']);
+    const h = hidden();
+    const normed = [0, 1].flatMap((b) => {
+      const v = mean(h, b, [1, 2, 3, 4, 5, 6]);
+      const middle = v.reduce((a, c) => a + c) / dim;
+      const deviation = Math.sqrt(v.reduce((a, c) => a + (c - middle) ** 2, 0) / dim + 1e-5);
+      return v.map((c, j) => ((c - middle) / deviation) * p['pool.norm.weight']!.data[j]! + p['pool.norm.bias']!.data[j]!);
+    });
+    expectClose(outputs.pooler_output!, array([2, dim], normed));
+    // The latents read padding as little as the layers do.
+    const layered = (feeds: Record<string, NDArray>) => run({ ...config, poolLayer: latents }, feeds).outputs.pooler_output!;
+    const short = { x: array([1, 4, dim], [...x.data.subarray(seq * dim, (seq + 4) * dim)]) };
+    expectClose(array([1, dim], [...layered(lengths).data.subarray(dim)]), layered(short), { atol: 1e-12, rtol: 1e-12 });
+  });
+
   it('adds the positions of a mean in float32', () => {
     const { nodes } = compile(build({ name: 'pooled_encoder', ...backbone, pooling: 'mean' }), {
       target: targets.cuda,
@@ -124,6 +203,69 @@ describe('logits', () => {
       expect.arrayContaining(['embedding.weight 5,3', 'transform.weight 3,10', 'norm.weight 3', 'head.bias 5']),
     );
     expect(namesOf(build(config)).aliases.get('head.weight')).toBe('embedding.weight');
+  });
+});
+
+it('distilled_classifier is the mean of a head on each of the first two positions', () => {
+  const { outputs, parameters: p } = run({ name: 'distilled_classifier', ...backbone, classes: 3 });
+  const h = hidden();
+  const heads = ['head', 'distillation_head'].map((name, i) => [0, 1].flatMap((b) => linear(p, name, row(h, b, i))));
+  expectClose(outputs.cls_logits!, array([2, 3], heads[0]!));
+  expectClose(outputs.distillation_logits!, array([2, 3], heads[1]!));
+  expectClose(
+    outputs.logits!,
+    array(
+      [2, 3],
+      heads[0]!.map((a, i) => (a + heads[1]![i]!) / 2),
+    ),
+  );
+});
+
+describe('dual_encoder', () => {
+  const tower = (width: number, embedding: object) => ({
+    name: 'pooled_encoder',
+    dim: width,
+    poolerDim: 5,
+    embedding,
+    stack: { name: 'stack', depth: 1, layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 1 } } },
+  });
+  const text = tower(7, { name: 'vocab', vocabSize: 11, seqLen: 4 });
+  const vision = tower(3, { name: 'patch', kernelSize: 2 });
+  const ids: NDArray = { dtype: 'int64', dims: [3, 4], data: Float64Array.of(4, 1, 0, 0, 2, 9, 3, 0, 7, 7, 10, 5) };
+  const attention_mask: NDArray = { dtype: 'int64', dims: [3, 4], data: Float64Array.of(1, 1, 0, 0, 1, 1, 1, 0, 1, 1, 1, 1) };
+  const pixels = randomArray('pixels', [2, 3, 4, 6]);
+
+  it('compares unit vectors of another number of texts than images', () => {
+    const dual = build({ name: 'dual_encoder', logitBias: true, text, vision });
+    const { of, byName: p } = randomParameters(dual);
+    const evaluate = (m: AnyModule, feeds: Record<string, NDArray>) => {
+      const types = Object.fromEntries(Object.entries(feeds).map(([name, { dtype, dims }]) => [name, [dtype, dims] as const]));
+      return interpret(traceBlock(m, types), feeds, { parameters: of });
+    };
+    const outputs = evaluate(dual, { ids, attention_mask, pixels });
+    const units = (side: string, feeds: Record<string, NDArray>): number[][] => {
+      const pooled = evaluate(dual.children[side] as AnyModule, feeds).pooler_output!;
+      return Array.from({ length: pooled.dims[0]! }, (_, b) => {
+        const v = [...pooled.data.subarray(b * 5, (b + 1) * 5)];
+        return v.map((c) => c / Math.hypot(...v));
+      });
+    };
+    const [texts, images] = [units('text', { ids, attention_mask }), units('vision', { pixels })];
+    expectClose(outputs.text_embeds!, array([3, 5], texts.flat()), { atol: 1e-7, rtol: 1e-6 });
+    expectClose(outputs.image_embeds!, array([2, 5], images.flat()), { atol: 1e-7, rtol: 1e-6 });
+    const logit = (u: number[], v: number[]) =>
+      Math.exp(p.logit_scale!.data[0]!) * u.reduce((sum, c, i) => sum + c * v[i]!, 0) + p.logit_bias!.data[0]!;
+    const perText = texts.flatMap((u) => images.map((v) => logit(u, v)));
+    expectClose(outputs.logits_per_text!, array([3, 2], perText), { atol: 1e-6, rtol: 1e-6 });
+    const perImage = images.flatMap((v) => texts.map((u) => logit(u, v)));
+    expectClose(outputs.logits_per_image!, array([2, 3], perImage), { atol: 1e-6, rtol: 1e-6 });
+  });
+
+  it('refuses models without a pooled vector', () => {
+    const { poolerDim, ...bare } = text;
+    const config = { name: 'dual_encoder', text: { ...bare, name: 'encoder' }, vision };
+    expect(() => run(config, { ids, pixels })).toThrow(/dual_encoder.text: the model returned no pooler_output/);
+    expect(poolerDim).toBe(5);
   });
 });
 

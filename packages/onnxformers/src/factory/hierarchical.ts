@@ -1,5 +1,5 @@
 // Configs of hierarchical models (Swin, MetaFormer): stages with fewer positions and more channels each.
-import { ConfigError } from '@onnxformers/core';
+import { ConfigError, checkArguments } from '@onnxformers/core';
 
 /** A block in a config: its name, or its name and options. */
 type BlockConfig = string | { readonly name: string; readonly [option: string]: unknown };
@@ -49,6 +49,7 @@ export function hierarchicalConfig(
   stages: readonly Stage[],
   o: HierarchicalOptions = {},
 ): { readonly name: string; readonly [field: string]: unknown } {
+  checkArguments('hierarchicalConfig', { stages });
   const { inChannels = 3, classes, layer = 'pre_norm', norm = 'layer_norm', position } = o;
   const [first] = stages;
   const last = stages.at(-1);

@@ -2,6 +2,8 @@
 import { causalLm } from './causal-lm';
 import { classifier } from './classifier';
 import { decoder } from './decoder';
+import { distilledClassifier } from './distilled-classifier';
+import { dualEncoder } from './dual-encoder';
 import { encoder } from './encoder';
 import { encoderDecoder } from './encoder-decoder';
 import { inputMasked } from './input-masked';
@@ -16,6 +18,8 @@ export {
   causalLm,
   classifier,
   decoder,
+  distilledClassifier,
+  dualEncoder,
   encoder,
   encoderDecoder,
   inputMasked,
@@ -39,5 +43,7 @@ export const blocks = [
   tokenClassifier,
   questionAnswering,
   pooledEncoder,
+  distilledClassifier,
+  dualEncoder,
 ] as const;
 export { type HierarchicalOptions, hierarchicalConfig, type Stage } from './hierarchical';

@@ -60,7 +60,7 @@ export interface BiasValues {
  * Throws   ShapeError when operands or the bias do not fit · ConfigError for a value that is not a bias, and for keys in pages with a tensor
  * Source   Rabe and Staats 2021, https://arxiv.org/abs/2112.05682; Lefaudeux et al. 2022, https://github.com/facebookresearch/xformers
  * Lowers   portable: primitives · cpu, wasm: GroupQueryAttention, MultiHeadAttention, Attention · webgpu: GroupQueryAttention,
- *          MultiHeadAttention · cuda: PackedMultiHeadAttention, GroupQueryAttention, MultiHeadAttention, Attention
+ *          MultiHeadAttention · cuda: PackedMultiHeadAttention, PagedAttention, GroupQueryAttention, MultiHeadAttention, Attention, RestorePadding
  * Example  const y = xops.memoryEfficientAttention(q, k, v, { attnBias: new LowerTriangularMask() });
  */
 export function memoryEfficientAttention(q: Value, k: Value, v: Value, options: AttentionOptions<GraphBias> = {}): Value {

@@ -1,4 +1,5 @@
 // Big bird as a config of blocks: a window, global blocks and random blocks.
+import { checkArguments } from '@onnxformers/core';
 import { type BigBirdLayoutOptions, bigBirdLayout } from './layouts';
 
 /** Options of {@link bigBird}. */
@@ -15,7 +16,9 @@ export interface BigBirdOptions extends BigBirdLayoutOptions {
  * Source   Zaheer et al. 2020, https://arxiv.org/abs/2007.14062
  * Example  const attention = zoo.parse('attention', bigBird({ seqLen: 512, heads: 8, blockSize: 64, randomBlocks: 2 }));
  */
-export function bigBird({ causal = false, ...o }: BigBirdOptions) {
+export function bigBird(options: BigBirdOptions) {
+  checkArguments('bigBird', { options });
+  const { causal = false, ...o } = options;
   const { blockSize = 16 } = o;
   const { dims, data } = bigBirdLayout({ ...o, ...(causal && { direction: 'unidirectional' as const }) });
   const [heads, blocks] = dims as [number, number];

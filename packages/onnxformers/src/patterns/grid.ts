@@ -1,5 +1,14 @@
 // Patterns of positions that are the points of a grid, row by row: distances, and masks made of them.
-import { type Condition, type Mask, maskMod, ShapeError, type Tensor, type Term, tensor } from '@onnxformers/core';
+import {
+  type Condition,
+  checkArguments,
+  type Mask,
+  maskMod,
+  ShapeError,
+  type Tensor,
+  type Term,
+  tensor,
+} from '@onnxformers/core';
 
 /** Sizes of a grid: [height, width] of an image. Its points are numbered in row-major order, the last coordinate fastest. */
 export type GridSizes = readonly number[];
@@ -19,7 +28,9 @@ export interface DistanceOptions {
  * Throws   ShapeError for sizes below 1, a negative norm and another number of weights than of sizes
  * Example  const rows = gridDistances([4, 5], { p: 1, weights: [1, 0] });
  */
-export function gridDistances(sizes: GridSizes, { p = 2, weights = sizes.map(() => 1) }: DistanceOptions = {}): Tensor {
+export function gridDistances(sizes: GridSizes, options: DistanceOptions = {}): Tensor {
+  checkArguments('gridDistances', { grid: sizes, 'options?': options });
+  const { p = 2, weights = sizes.map(() => 1) } = options;
   checkSizes('gridDistances', sizes);
   if (!(p >= 0)) throw fault('gridDistances.p', 'not a norm', 'a number of at least 0, or Infinity', p);
   if (weights.length !== sizes.length)
@@ -47,7 +58,9 @@ function norm(differences: readonly number[], p: number): number {
  * Throws   ShapeError for sizes below 1 and a sigma that is not above 0
  * Example  const near = samplePairs(gridGaussian([8, 8], { sigma: 2 }), 512, 1);
  */
-export function gridGaussian(sizes: GridSizes, { sigma = 1 }: { readonly sigma?: number } = {}): Tensor {
+export function gridGaussian(sizes: GridSizes, options: { readonly sigma?: number } = {}): Tensor {
+  checkArguments('gridGaussian', { grid: sizes, 'options?': options });
+  const { sigma = 1 } = options;
   checkSizes('gridGaussian', sizes);
   if (!(sigma > 0)) throw fault('gridGaussian.sigma', 'not a width', 'a number above 0', sigma);
   const points = pointsOf(sizes);
@@ -65,10 +78,9 @@ const norms = [0, 1, 2, Number.POSITIVE_INFINITY];
  * Throws   ShapeError for sizes below 1, a distance that is not above 0 and another norm
  * Example  const mask = localOnGrid([14, 14], { distance: 3 });
  */
-export function localOnGrid(
-  sizes: GridSizes,
-  { distance, p = 2 }: { readonly distance: number; readonly p?: number },
-): Mask<never> {
+export function localOnGrid(sizes: GridSizes, options: { readonly distance: number; readonly p?: number }): Mask<never> {
+  checkArguments('localOnGrid', { grid: sizes, options });
+  const { distance, p = 2 } = options;
   checkSizes('localOnGrid', sizes);
   if (!(distance > 0)) throw fault('localOnGrid.distance', 'no point is nearer', 'a number above 0', distance);
   if (!norms.includes(p)) throw fault('localOnGrid.p', 'not a norm that is computed in integers', '0, 1, 2 or Infinity', p);
@@ -93,6 +105,7 @@ const above = (x: number): number => (Math.abs(x - Math.round(x)) < 1e-9 * x ? M
  * Example  const mask = axial([14, 14]);
  */
 export const axial = (sizes: GridSizes): Mask<never> => {
+  checkArguments('axial', { grid: sizes });
   checkSizes('axial', sizes);
   return localOnGrid(sizes, { distance: 2, p: 0 });
 };
@@ -106,8 +119,10 @@ export const axial = (sizes: GridSizes): Mask<never> => {
  */
 export function swinWindows(
   sizes: readonly [height: number, width: number],
-  { window, shift = 0 }: { readonly window: number; readonly shift?: number },
+  options: { readonly window: number; readonly shift?: number },
 ): Mask<never> {
+  checkArguments('swinWindows', { grid: sizes, options });
+  const { window, shift = 0 } = options;
   checkSizes('swinWindows', sizes);
   checkSizes('swinWindows.window', [window]);
   if (sizes.some((size) => size % window))
@@ -131,6 +146,7 @@ export function swinWindows(
  * Example  const mask = dilatedOnGrid([8, 8], 2);
  */
 export function dilatedOnGrid(sizes: GridSizes, step: number): Mask<never> {
+  checkArguments('dilatedOnGrid', { grid: sizes });
   checkSizes('dilatedOnGrid', sizes);
   checkSizes('dilatedOnGrid.step', [step]);
   return sameCell(sizes, (x) => x.mod(step));

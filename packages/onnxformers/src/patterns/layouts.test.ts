@@ -100,6 +100,11 @@ describe('layouts', () => {
       /bigBirdLayout.windowBlocks: more than there are blocks; expected at most 6, got 9/,
     ],
     [() => layoutOf(tensor('bool', [4, 6], new Array(24).fill(1)), 4), /layoutOf/],
+    [() => layoutOf(tensor('bool', [4, 4], new Array(16).fill(1)), 0), /layoutOf.blockSize: not a count/],
+    [() => patternOf(tensor('float32', [1, 1], [0.5]), 4), /patternOf: not flags; expected a bool tensor, got float32 \[1, 1\]/],
+    [() => fixedLayout({ ...o, localBlocks: 1.5, globalBlocks: 0.5 }), /fixedLayout.localBlocks: .* at least 1, got 1.5/],
+    [() => bigBirdLayout({ ...o, windowBlocks: -1 }), /bigBirdLayout.windowBlocks: .* at least 0, got -1/],
+    [() => longformerLayout({ ...o, globalIndices: [0, -1] }), /longformerLayout.globalIndices\[1\]: .* got -1/],
   ])('refuse what does not fit: %s', (make, message) => {
     expect(make).toThrow(ShapeError);
     expect(make).toThrow(message);
@@ -143,6 +148,9 @@ describe('patterns', () => {
     const some = tensor('float32', [2, 2], [1, 0, 0, 3]);
     expect(Array.from(samplePairs(some, 2, 1).data as Uint8Array)).toEqual([1, 0, 0, 1]);
     expect(() => samplePairs(some, 3, 1)).toThrow(/an integer from 0 to 2, got 3/);
+    const weights = Array.from({ length: 9 }, (_, i) => 2 ** (i - 4));
+    const in16Bits = tensor('float16', [3, 3], weights);
+    expect(samplePairs(in16Bits, 4, 3)).toEqual(samplePairs(tensor('float32', [3, 3], weights), 4, 3));
   });
 });
 

@@ -1,5 +1,5 @@
 // Layouts of square blocks: which blocks of queries attend to which blocks of keys, for the mask `blocks`.
-import { type Dim, divDims, mulDims, randomStream, type Tensor, tensor, type Value } from '@onnxformers/core';
+import { checkArguments, type Dim, divDims, mulDims, randomStream, type Tensor, tensor, type Value } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 import { fault } from './grid';
 
@@ -25,8 +25,7 @@ function layout(
   { seqLen, heads, blockSize = 16, perHead = false }: LayoutOptions,
   make: (head: number, blocks: number) => (row: number, column: number) => boolean,
 ): Tensor {
-  for (const [name, n] of Object.entries({ seqLen, heads, blockSize }))
-    if (!Number.isSafeInteger(n) || n < 1) throw fault(`${path}.${name}`, 'not a size', 'an integer of at least 1', n);
+  expectCounts(path, { seqLen, heads, blockSize }, 1);
   if (seqLen % blockSize)
     throw fault(
       `${path}.seqLen`,
@@ -49,7 +48,10 @@ function layout(
  * Shapes   → bool [heads, blocks, blocks]
  * Throws   ShapeError for a sequence that is not a number of whole blocks
  */
-export const denseLayout = (o: LayoutOptions): Tensor => layout('denseLayout', o, () => () => true);
+export const denseLayout = (o: LayoutOptions): Tensor => {
+  checkArguments('denseLayout', { options: o });
+  return layout('denseLayout', o, () => () => true);
+};
 
 /** Options of {@link fixedLayout}. */
 export interface FixedLayoutOptions extends LayoutOptions {
@@ -73,9 +75,11 @@ export interface FixedLayoutOptions extends LayoutOptions {
  * Example  const layout = fixedLayout({ seqLen: 128, heads: 2 });
  */
 export function fixedLayout(o: FixedLayoutOptions): Tensor {
+  checkArguments('fixedLayout', { options: o });
   const { localBlocks: local = 4, globalBlocks: global = 1, globalPatterns: patterns = 1 } = o;
   const { horizontalGlobal = false, perHead = false } = o;
   const uni = isUnidirectional('fixedLayout', o.direction);
+  expectCounts('fixedLayout', { localBlocks: local, globalBlocks: global, globalPatterns: patterns }, 1);
   if (local % global)
     throw fault(
       'fixedLayout.localBlocks',
@@ -138,6 +142,7 @@ export interface VariableLayoutOptions extends LayoutOptions, GlobalBlocks {
  * Example  const layout = variableLayout({ seqLen: 160, heads: 1, windows: [1, 2, 3] });
  */
 export function variableLayout(o: VariableLayoutOptions): Tensor {
+  checkArguments('variableLayout', { options: o });
   const { windows = [4], randomBlocks = 0, horizontalGlobal = false, seed = 0 } = o;
   const uni = isUnidirectional('variableLayout', o.direction);
   const ranges = rangesOf('variableLayout', o);
@@ -178,11 +183,11 @@ export interface BigBirdLayoutOptions extends LayoutOptions {
  * Example  const layout = bigBirdLayout({ seqLen: 128, heads: 1, seed: 7 });
  */
 export function bigBirdLayout(o: BigBirdLayoutOptions): Tensor {
+  checkArguments('bigBirdLayout', { options: o });
   const { randomBlocks = 1, windowBlocks = 3, globalBlocks = 1, seed = 0 } = o;
   const uni = isUnidirectional('bigBirdLayout', o.direction);
   return layout('bigBirdLayout', o, (head, n) => {
-    for (const [name, count] of Object.entries({ randomBlocks, windowBlocks, globalBlocks }))
-      if (count > n) throw fault(`bigBirdLayout.${name}`, 'more than there are blocks', `at most ${n}`, count);
+    expectCounts('bigBirdLayout', { randomBlocks, windowBlocks, globalBlocks }, 0, n);
     const random = randomColumns('bigBirdLayout', { seed, head, n, count: randomBlocks, uni });
     return (row, column) => {
       if (uni && column > row) return false;
@@ -207,12 +212,12 @@ export interface LongformerLayoutOptions extends LayoutOptions, GlobalBlocks {
  * Example  const layout = longformerLayout({ seqLen: 128, heads: 1, globalIndices: [0, 3] });
  */
 export function longformerLayout(o: LongformerLayoutOptions): Tensor {
+  checkArguments('longformerLayout', { options: o });
   const { windowBlocks = 3 } = o;
   const uni = isUnidirectional('longformerLayout', o.direction);
   const ranges = rangesOf('longformerLayout', o);
   return layout('longformerLayout', o, (_, n) => {
-    if (windowBlocks > n)
-      throw fault('longformerLayout.windowBlocks', 'more than there are blocks', `at most ${n}`, windowBlocks);
+    expectCounts('longformerLayout', { windowBlocks }, 0, n);
     return (row, column) => {
       if (uni && column > row) return false;
       const near = Math.abs(row - column) <= Math.floor(windowBlocks / 2);
@@ -223,12 +228,26 @@ export function longformerLayout(o: LongformerLayoutOptions): Tensor {
 
 // ---- Parts of layouts ---------------------------------------------------------------------------------------------------
 
+function expectCounts(
+  path: string,
+  counts: Readonly<Record<string, number>>,
+  least: number,
+  blocks = Number.MAX_SAFE_INTEGER,
+): void {
+  for (const [name, n] of Object.entries(counts)) {
+    if (!Number.isSafeInteger(n) || n < least)
+      throw fault(`${path}.${name}`, 'not a count', `an integer of at least ${least}`, n);
+    if (n > blocks) throw fault(`${path}.${name}`, 'more than there are blocks', `at most ${blocks}`, n);
+  }
+}
+
 type Range = readonly [start: number, end: number];
 const within = (i: number, [start, end]: Range): boolean => i >= start && i < end;
 
 function rangesOf(path: string, { globalIndices = [0], globalEnds }: GlobalBlocks): readonly Range[] {
   if (globalEnds && globalEnds.length !== globalIndices.length)
     throw fault(`${path}.globalEnds`, 'another number of ends than of starts', `${globalIndices.length} ends`, globalEnds.length);
+  expectCounts(path, Object.fromEntries(globalIndices.map((start, i) => [`globalIndices[${i}]`, start])), 0);
   return globalIndices.map((start, i): Range => {
     const end = globalEnds?.[i] ?? start + 1;
     if (start >= end) throw fault(`${path}.globalEnds`, 'an empty range of global blocks', `more than ${start}`, end);
@@ -254,8 +273,7 @@ function randomColumns(
   path: string,
   { seed, head, n, count, uni }: { seed: number; head: number; n: number; count: number; uni: boolean },
 ): readonly ReadonlySet<number>[] {
-  if (!Number.isSafeInteger(count) || count < 0 || count > n)
-    throw fault(`${path}.randomBlocks`, 'not a number of blocks', `an integer from 0 to ${n}`, count);
+  expectCounts(path, { randomBlocks: count }, 0, n);
   const numbers = new Float64Array(n);
   const stream = randomStream(seed, `${path} of head ${head}`);
   return Array.from({ length: n }, (_, row) => {
@@ -265,17 +283,24 @@ function randomColumns(
   });
 }
 
+function expectFlags(path: string, { dtype, dims }: Tensor): void {
+  if (dtype !== 'bool') throw fault(path, 'not flags', 'a bool tensor', `${dtype} [${dims.join(', ')}]`);
+}
+
 // ---- Patterns and layouts -----------------------------------------------------------------------------------------------
 
 /**
  * The layout of a pattern: blocks with at least one allowed pair.
  *
  * Shapes   pattern bool [seq, kv_seq] or [heads, seq, kv_seq] → bool [seq / blockSize, …] or [heads, …]
- * Throws   ShapeError for sizes that are not numbers of whole blocks
+ * Throws   ShapeError for sizes that are not numbers of whole blocks, and for another dtype
  * Example  const layout = layoutOf(materialize(causal, { seq: 64 }), 16);
  */
 export function layoutOf(pattern: Tensor, blockSize: number): Tensor {
+  checkArguments('layoutOf', { tensor: pattern });
   const [rows, columns] = pattern.dims.slice(-2) as [number, number];
+  expectCounts('layoutOf', { blockSize }, 1);
+  expectFlags('layoutOf', pattern);
   if ([rows, columns].some((n) => n % blockSize))
     throw fault('layoutOf', 'the pattern is not a number of whole blocks', `multiples of ${blockSize}`, `[${rows}, ${columns}]`);
   const lead = pattern.dims.slice(0, -2);
@@ -294,10 +319,14 @@ export function layoutOf(pattern: Tensor, blockSize: number): Tensor {
  * The pattern of a layout: every pair of its blocks.
  *
  * Shapes   layout bool [blocks, blocks] or [heads, blocks, blocks] → bool [… · blockSize, … · blockSize]
+ * Throws   ShapeError for a block size below 1, and for another dtype
  * Example  const mask = fromPattern(patternOf(bigBirdLayout({ seqLen: 128, heads: 2 }), 16));
  */
 export function patternOf(layout: Tensor, blockSize: number): Tensor {
+  checkArguments('patternOf', { tensor: layout });
   const [rows, columns] = layout.dims.slice(-2) as [number, number];
+  expectCounts('patternOf', { blockSize }, 1);
+  expectFlags('patternOf', layout);
   const [height, width] = [rows * blockSize, columns * blockSize];
   const count = layout.dims.slice(0, -2).reduce((a, b) => a * b, 1);
   const data = new Uint8Array(count * height * width);
@@ -318,6 +347,8 @@ export function patternOf(layout: Tensor, blockSize: number): Tensor {
  * Example  const sparse = sparsifyBlocks(x, denseLayout({ seqLen: 64, heads: 2 }), 16);
  */
 export function sparsifyBlocks(x: Value, layout: Tensor, blockSize: number): Value {
+  checkArguments('sparsifyBlocks', { x, tensor: layout });
+  expectFlags('sparsifyBlocks', layout);
   const [batch, heads, rows, columns] = x.dims as [Dim, Dim, Dim, Dim];
   const counts = [heads, divDims(rows, blockSize), divDims(columns, blockSize)];
   if (counts.some((n, i) => n !== layout.dims[i]))

@@ -1,5 +1,5 @@
 // Patterns as tensors of flags, and as masks.
-import { lookupFlag, type Mask, maskMod, randomStream, type Tensor, tensor } from '@onnxformers/core';
+import { checkArguments, lookupFlag, type Mask, maskMod, randomStream, type Tensor, tensor, toArray } from '@onnxformers/core';
 import { alibiSlopes } from '@onnxformers/positional';
 import { fault } from './grid';
 
@@ -13,6 +13,7 @@ import { fault } from './grid';
  * Example  const mask = and(causal, fromPattern(tensor('bool', [2, 2], [1, 0, 1, 1])));
  */
 export function fromPattern(pattern: Tensor): Mask<Tensor> {
+  checkArguments('fromPattern', { tensor: pattern });
   const { dtype, dims } = pattern;
   if (dtype !== 'bool' || (dims.length !== 2 && dims.length !== 3))
     throw fault('fromPattern', 'not a pattern', 'bool [seq, kv_seq] or [heads, seq, kv_seq]', `${dtype} [${dims.join(', ')}]`);
@@ -34,14 +35,15 @@ export function fromPattern(pattern: Tensor): Mask<Tensor> {
  * Example  const pattern = samplePairs(gridGaussian([8, 8]), 512, 1);
  */
 export function samplePairs(probabilities: Tensor, count: number, seed: number): Tensor {
-  const weights = Array.from(probabilities.data as Float32Array);
+  checkArguments('samplePairs', { tensor: probabilities });
+  const weights = Array.from(toArray(probabilities).data);
   const possible = weights.filter((w) => w > 0).length;
   if (weights.some((w) => !(w >= 0 && Number.isFinite(w))))
     throw fault(
       'samplePairs',
       'not probabilities',
       'finite numbers of at least 0',
-      weights.find((w) => !(w >= 0)),
+      weights.find((w) => !(w >= 0 && Number.isFinite(w))),
     );
   if (!Number.isSafeInteger(count) || count < 0 || count > possible)
     throw fault('samplePairs.count', 'not a number of pairs', `an integer from 0 to ${possible}`, count);
@@ -63,15 +65,9 @@ export function samplePairs(probabilities: Tensor, count: number, seed: number):
  * Source   Press et al. 2021, https://arxiv.org/abs/2108.12409
  * Example  const mask = fromPattern(alibiPattern({ heads: 8, seq: 64, threshold: 2 }));
  */
-export function alibiPattern({
-  heads,
-  seq,
-  threshold,
-}: {
-  readonly heads: number;
-  readonly seq: number;
-  readonly threshold: number;
-}): Tensor {
+export function alibiPattern(options: { readonly heads: number; readonly seq: number; readonly threshold: number }): Tensor {
+  checkArguments('alibiPattern', { options });
+  const { heads, seq, threshold } = options;
   for (const size of [heads, seq])
     if (!Number.isSafeInteger(size) || size < 1) throw fault('alibiPattern', 'not a size', 'an integer of at least 1', size);
   const data = alibiSlopes(heads).flatMap((slope) => Array.from({ length: seq }, (_, key) => Number(slope * key < threshold)));

@@ -1,5 +1,5 @@
 // Masks as pictures: queries downwards, keys to the right.
-import { type Mask, materialize, printMask, type Tensor } from '@onnxformers/core';
+import { checkArguments, type Mask, materialize, printMask, type Tensor } from '@onnxformers/core';
 import { svg, text } from './svg';
 
 /** A mask to draw, and its title and code. */
@@ -32,6 +32,7 @@ export interface DrawMasksOptions {
  * Example  const picture = drawMasks([{ title: 'causal', mask: causal, seq: 12 }]);
  */
 export function drawMasks(shown: readonly ShownMask[], o: DrawMasksOptions = {}): string {
+  checkArguments('drawMasks', { shown, 'options?': o });
   const {
     title = 'Masks: which query (row) may attend to which key (column)',
     columns = Math.min(4, shown.length),

@@ -1,5 +1,7 @@
 // A compiled graph as a picture. Graphviz (compiled to WebAssembly) is loaded only when a picture is drawn.
+
 import type { Model } from '@onnxformers/core';
+import { checkArguments } from '@onnxformers/core';
 import { domainOf, nameOf } from '@onnxformers/core/lowering';
 
 /** One node of the compiled graph. */
@@ -28,7 +30,9 @@ type Node = Model['graph']['nodes'][number];
  *
  * Example  const dot = toDot(pictureOf(model));
  */
-export function pictureOf({ graph }: Pick<Model, 'graph'>): Picture {
+export function pictureOf(model: Pick<Model, 'graph'>): Picture {
+  checkArguments('pictureOf', { model });
+  const { graph } = model;
   const running = new Set<Node>();
   for (const node of graph.nodes)
     if (node.operands.some((v) => v?.leaf?.kind === 'input' || (v?.producer && running.has(v.producer)))) running.add(node);
@@ -98,7 +102,9 @@ function statements({ nodes, groups }: Group, path: string): string[] {
 }
 
 /** The graph in Graphviz's language: blocks are nested boxes, nodes have the classes `op`, `fused` and `end`. */
-export function toDot({ inputs, nodes, outputs }: Picture): string {
+export function toDot(picture: Picture): string {
+  checkArguments('toDot', { picture });
+  const { inputs, nodes, outputs } = picture;
   const known = new Set([...inputs, ...nodes.map(({ name }) => name)]);
   const ends = (names: readonly string[]) =>
     names.map((name) => `${quote(name)} [label=${quote(name)} shape=box style="rounded" class=end]`);
@@ -126,6 +132,7 @@ export function toDot({ inputs, nodes, outputs }: Picture): string {
  * Example  const svg = await drawGraph(pictureOf(model));
  */
 export async function drawGraph(picture: Picture): Promise<string> {
+  checkArguments('drawGraph', { picture });
   const { instance } = await import('@viz-js/viz');
   const svg = (await instance()).renderString(toDot(picture), { format: 'svg' });
   const element = svg.slice(svg.indexOf('<svg')).replace(/<!--[\s\S]*?-->/g, '');
@@ -156,6 +163,7 @@ const style = `<style>
  * Example  const svg = await drawGraphFile(pictureOf(model));
  */
 export async function drawGraphFile(picture: Picture): Promise<string> {
+  checkArguments('drawGraphFile', { picture });
   const element = await drawGraph(picture);
   const open = element.indexOf('>') + 1;
   return `${element.slice(0, open)}\n<title>The graph of a compiled model</title>\n${style}${element.slice(open)}`;

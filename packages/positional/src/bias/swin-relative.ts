@@ -25,7 +25,6 @@ import * as ops from '@onnxformers/core/ops';
  * Shapes   q [batch, heads, seq, head_dim] · k [batch, kv_heads, seq, head_dim] → [batch, heads, seq, seq]; seq = rows · columns, one more with a
  *          class token; batch is 1
  * Dtypes   float32, float16, bfloat16
- * Masks    none
  * Cost     memory O(heads · seq²), once for all windows
  * Throws   ShapeError for a packed batch, and for another number of queries or keys
  * Source   Liu et al. 2021, https://arxiv.org/abs/2103.14030; class token: Bao et al. 2021, https://arxiv.org/abs/2106.08254
@@ -37,7 +36,6 @@ export const swinRelative = defineBlock({
   name: 'swin_relative',
   summary: 'A learned bias for each head and offset in a window of an image.',
   source: 'Liu et al. 2021, https://arxiv.org/abs/2103.14030',
-  masks: [],
   fields: {
     /** heads of the queries. Inherited from the enclosing block. */
     heads: int({ doc: 'heads of the queries', min: 1, inherit: true }),

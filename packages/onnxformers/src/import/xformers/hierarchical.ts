@@ -1,5 +1,5 @@
 // The original's helper for hierarchical models (Swin, MetaFormer): one record for each stage becomes the configs of its layers.
-import { ConfigError } from '@onnxformers/core';
+import { ConfigError, checkArguments } from '@onnxformers/core';
 import { type Options, optionsOf } from '../options';
 import type { XFormersConfig } from './options';
 
@@ -27,6 +27,7 @@ export function fromXFormersHierarchy(
   stages: readonly XFormersConfig[],
   options: XFormersConfig = {},
 ): readonly XFormersConfig[] {
+  checkArguments('fromXFormersHierarchy', { stages });
   const o = optionsOf(options, 'hierarchy');
   const common: Common = {
     style: o.word('residual_norm_style', ['pre', 'post', 'deepnorm'], 'pre'),

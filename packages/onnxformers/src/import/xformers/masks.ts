@@ -1,5 +1,5 @@
 // Attention masks of the original.
-import { type Dim, dense, type Mask, ShapeError, type Value } from '@onnxformers/core';
+import { checkArguments, type Dim, dense, type Mask, ShapeError, type Value } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 import type { XFormersOptions } from './options';
 
@@ -23,6 +23,7 @@ export interface XFormersMaskOptions extends Pick<XFormersOptions, 'compat'> {
  * Example  const { mask } = fromXFormersMask(x, { batch: 2, heads: 4, seq: 13, kvSeq: 13 });
  */
 export function fromXFormersMask(given: Value, o: XFormersMaskOptions): { readonly mask: Mask<Value>; readonly bias?: Value } {
+  checkArguments('fromXFormersMask', { x: given, options: o });
   const laid = cropped(spread(given, o), o);
   const [some, heads, rows, columns] = laid.dims as [Dim, Dim, Dim, Dim];
   const whole = ops.expand(laid, [some, heads, rows === 1 ? o.seq : rows, columns === 1 ? o.kvSeq : columns]);

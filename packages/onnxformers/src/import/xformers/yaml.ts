@@ -1,5 +1,5 @@
 // Configs of the original in YAML, as its examples write them for Hydra.
-import { ConfigError, describe, nearest } from '@onnxformers/core';
+import { ConfigError, checkArguments, describe, nearest } from '@onnxformers/core';
 import type { XFormersConfig } from './options';
 
 /** Options of {@link readXFormersYaml}. */
@@ -35,6 +35,7 @@ const classes: Readonly<Record<string, string | undefined>> = {
  *            const config = await readXFormersYaml(yaml, { at: 'block' });
  */
 export async function readXFormersYaml(text: string, { at, overrides = {} }: XFormersYamlOptions = {}): Promise<XFormersConfig> {
+  checkArguments('readXFormersYaml', { text });
   const { parseDocument } = await import('yaml');
   const document = parseDocument(text);
   const [error] = document.errors;
