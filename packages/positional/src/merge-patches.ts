@@ -69,7 +69,7 @@ export const mergePatches = defineBlock({
     padding: int({ doc: 'zeros around the image', unit: 'positions', min: 0, default: 0 }),
     /** the linear map has a bias. Default: `true`. */
     bias: bool({ doc: 'the linear map has a bias', default: true }),
-    /** [rows, columns] of the input, if no patches before it set them and it is not a square. Optional. */
+    /** [rows, columns] of the image, if no patch embedding sets them and it is not a square. Optional. */
     grid: gridField(),
     /** norm of the channels of all positions of a square. Optional. */
     norm: slot('norm', {

@@ -3,14 +3,18 @@ import { ConfigError, int, num } from '@onnxformers/core';
 
 /** Channels, and heads with keys and values of a width each. */
 export const headFields = {
+  /** channels. Inherited from the enclosing block. */
   dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
+  /** heads. Inherited from the enclosing block. */
   heads: int({ doc: 'heads', min: 1, inherit: true }),
+  /** channels of a query or key head; if absent, dim / heads. Default: computed from other options. */
   headDim: int({
     doc: 'channels of a query or key head; if absent, dim / heads',
     unit: 'channels',
     min: 1,
     default: (c: { dim: number; heads: number }) => Math.ceil(c.dim / c.heads),
   }),
+  /** channels of a value head. Default: computed from other options. */
   valueHeadDim: int({
     doc: 'channels of a value head',
     unit: 'channels',
@@ -21,6 +25,7 @@ export const headFields = {
 
 /** The field of a convolution over the last positions. */
 export const convolutionFields = {
+  /** positions that the convolution reads. Default: `4`. */
   convWidth: int({ doc: 'positions that the convolution reads', unit: 'positions', min: 2, max: 64, default: 4 }),
 };
 

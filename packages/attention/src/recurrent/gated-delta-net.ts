@@ -41,6 +41,7 @@ export const gatedDeltaNet = defineBlock({
       min: 1,
       default: (c: { heads: number }) => c.heads,
     }),
+    /** added to the mean square in the norm of the results. Default: `0.000001`. */
     eps: epsField(1e-6),
   },
   examples: [

@@ -45,7 +45,9 @@ export const mamba2 = defineBlock({
   source: 'Dao and Gu 2024, https://arxiv.org/abs/2405.21060',
   masks: inOrder,
   fields: {
+    /** channels. Inherited from the enclosing block. */
     dim: headFields.dim,
+    /** heads. Inherited from the enclosing block. */
     heads: headFields.heads,
     /** channels of a head; if absent, 2 dim / heads. Default: computed from other options. */
     headDim: int({
@@ -63,6 +65,7 @@ export const mamba2 = defineBlock({
     minTimeStep: num({ doc: 'smallest time step', min: 0, default: 0 }),
     /** largest time step; absent: no bound. Optional. */
     maxTimeStep: num({ doc: 'largest time step; absent: no bound', above: 0, optional: true }),
+    /** added to the mean square in the norm of the results. Default: `0.00001`. */
     eps: epsField(1e-5),
   },
   examples: [
