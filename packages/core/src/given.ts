@@ -16,11 +16,14 @@ export const graphOrValue: ArgumentKind = [
   'a graph or a value',
   (a) => has(has(a, 'graph') ? (a as { graph: unknown }).graph : a, 'root'),
 ];
+/** Kind of argument: an object that is not a list. */
 export const anObject: ArgumentKind = ['an object', (a) => has(a) && !Array.isArray(a)];
 export const aList: ArgumentKind = ['a list', Array.isArray];
+/** Kind of argument: a function. */
 export const aFunction: ArgumentKind = ['a function', (a) => typeof a === 'function'];
 export const aText: ArgumentKind = ['a text', (a) => typeof a === 'string'];
 export const aNumber: ArgumentKind = ['a number', (a) => typeof a === 'number' || typeof a === 'boolean'];
+/** Kind of argument: an integer of at least 1. */
 export const aSize: ArgumentKind = ['an integer of at least 1', (a) => Number.isSafeInteger(a) && (a as number) > 0];
 export const someNumbers: ArgumentKind = ['numbers', (a) => has(a, 'length')];
 export const aDtype: ArgumentKind = ['a dtype', (a) => dtypes.includes(a as DType)];
@@ -32,9 +35,6 @@ export const aMap: ArgumentKind = ['a Map', (a) => has(a, 'get')];
 export const aLayout: ArgumentKind = ['a layout', (a) => has(a, 'kind')];
 export const statesWithContext: ArgumentKind = ['hidden states with their context', (a) => has(a, 'hiddenStates', 'ctx')];
 export const aModule: ArgumentKind = ['a module', (a) => typeof a === 'function' && has(a, 'children', 'about')];
-export const aDefinition: ArgumentKind = ['a definition', (a) => has(a, 'kind', 'name', 'fields')];
-export const aField: ArgumentKind = ['a field', (a) => has(a, 'expected')];
-export const anOp: ArgumentKind = ['an op', (a) => has(a, 'key')];
 
 /** The error for an argument that is missing or of another kind, from what it should be. */
 export const wrongArgument = (path: string, name: string, expected: string, argument: unknown) => ({

@@ -23,10 +23,7 @@ it('builds a quantised model with what is needed to use it', async () => {
   expect(readdirSync(target)).toEqual(
     expect.arrayContaining(['generation_config.json', 'model.onnx', 'onnxformers.json', 'tokenizer.json', 'weights.bin']),
   );
-  const { nodes } = JSON.parse((await cli('inspect', target, '--json')).out) as {
-    nodes: { opType: string }[] | Record<string, number>;
-  };
-  expect(JSON.stringify(nodes)).toContain('MatMulNBits');
+  expect((await cli('inspect', target)).out).toContain('MatMulNBits');
   // Its config alone would describe the model before quantization.
   expect((await cli('explain', target)).err).toContain('this model was not compiled from a config');
 });

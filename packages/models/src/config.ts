@@ -27,6 +27,10 @@ export interface ConfigReader {
   refuse(key: string, problem: string, expected: string): ConfigError;
 }
 
+/** Keys that say how many parts of a model are made, and how many there may be: a damaged number would fill the memory. */
+const counts = /(layers?|experts|depths?|stages?)$/;
+const mostParts = 4096;
+
 /**
  * The keys of a parsed `config.json`.
  *
@@ -49,6 +53,15 @@ export function configReader(json: unknown, path = 'config.json'): ConfigReader 
       got: absent ? 'nothing' : describe(value),
     });
   }
+  const counted = (key: string, value: unknown): void => {
+    if (typeof value !== 'number' || value <= mostParts || !counts.test(key)) return;
+    throw new ConfigError({
+      path: `${path}: ${key}`,
+      problem: 'more parts than a model can have',
+      expected: `at most ${mostParts}`,
+      got: String(value),
+    });
+  };
   const isNumber = (x: unknown): x is number => typeof x === 'number' && Number.isFinite(x);
   const isInteger = (x: unknown): x is number => Number.isSafeInteger(x);
   const isFlag = (x: unknown): x is boolean => typeof x === 'boolean';
@@ -61,14 +74,21 @@ export function configReader(json: unknown, path = 'config.json'): ConfigReader 
     path,
     raw,
     has: (key) => at(key) !== undefined && at(key) !== null,
-    int: (key, otherwise) => read(key, otherwise, 'an integer', isInteger),
+    int(key, otherwise) {
+      const value = read(key, otherwise, 'an integer', isInteger);
+      counted(key, value);
+      return value;
+    },
     num: (key, otherwise) => read(key, otherwise, 'a number', isNumber),
     flag: (key, otherwise) => read(key, otherwise, 'true or false', isFlag),
     text: (key, otherwise) => read(key, otherwise, 'a text', isText),
     list(key) {
       const value = at(key);
       if (value === undefined || value === null) return undefined;
-      if (Array.isArray(value)) return value;
+      if (Array.isArray(value)) {
+        for (const each of value) counted(key, each);
+        return value;
+      }
       throw new ConfigError({ path: `${path}: ${key}`, problem: 'wrong value', expected: 'a list', got: describe(value) });
     },
     section,

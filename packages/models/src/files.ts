@@ -40,6 +40,21 @@ const blobSource = (name: string, blob: Blob): ByteSource => ({
 });
 
 /**
+ * The same name, if it is that of a file in the folder or below it.
+ *
+ * Throws   FileError for a name that could mean another place
+ */
+export function insideName(name: string): string {
+  const parts = name.split('/');
+  if (!/[\\:\0]/.test(name) && parts.every((part) => part !== '' && part !== '.' && part !== '..')) return name;
+  throw new FileError({
+    path: name,
+    problem: 'not a name inside the folder',
+    expected: 'a file of the checkpoint, such as config.json',
+  });
+}
+
+/**
  * Files under an address, read by ranges. The server must answer range requests; whole files are never read by accident.
  *
  * Throws   FileError (when a file is opened or read) for a response other than the file or its range
@@ -51,7 +66,7 @@ export function filesAt(address: string, get: typeof fetch = fetch): PretrainedF
   return {
     name: base,
     async open(name) {
-      const url = `${base}${name.split('/').map(encodeURIComponent).join('/')}`;
+      const url = `${base}${insideName(name).split('/').map(encodeURIComponent).join('/')}`;
       const found = await get(url, { headers: { range: 'bytes=0-0' } });
       await found.body?.cancel();
       if (found.status === 404) return undefined;

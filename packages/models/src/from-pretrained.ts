@@ -18,6 +18,8 @@ import { type ConfigReader, configReader, parseJson } from './config';
 import { families as known } from './families/index';
 import { type BlockConfig, type Family, familyOf } from './family';
 import { type FilesByName, filesInMemory, type PretrainedFiles, readFile } from './files';
+import { withBlocks } from './gguf/blocks-in-model';
+import { type GgufCheckpoint, readGguf } from './gguf/read';
 import { type WeightNames, weightNames } from './names';
 import { checkTask, type Task, taskOf } from './task';
 import { completeNames, findWeights, type NamedWeights, type Stored, sameWeights } from './weights';
@@ -30,8 +32,14 @@ export interface PretrainedOptions {
   readonly families?: readonly Family[];
   /** Name of the config file. Default `config.json`. */
   readonly configFile?: string;
+  /**
+   * Name of a GGUF file, which is read instead of config.json and safetensors: architectures llama, qwen2, qwen3, gemma, gemma2, gemma3; tensors of F32, F16, BF16, Q8_0,
+   * Q4_0, Q4_K, Q6_K. The matrices of Q4_0 and Q8_0 stay codes in blocks of 32, which MatMulNBits reads; the others are dequantised. With `quantize` all are
+   * dequantised and quantised again; `quantize: false` only dequantises.
+   */
+  readonly ggufFile?: string;
   /** Stores matrices as codes of 4 or 8 bits (weight-only quantization): `'int4'`, `'int8'`, or formats by role. See `quantizeWeights`. */
-  readonly quantize?: Quantize;
+  readonly quantize?: Quantize | false;
 }
 
 /** A pretrained model: everything that `compile` needs. */
@@ -83,15 +91,23 @@ export interface PretrainedReport {
  */
 export async function fromPretrained(files: PretrainedFiles | FilesByName, o: PretrainedOptions = {}): Promise<Pretrained> {
   checkArguments('fromPretrained', { files });
-  checkOptions('fromPretrained', o, { task: true, families: true, configFile: true, quantize: true });
+  checkOptions('fromPretrained', o, { task: true, families: true, configFile: true, ggufFile: true, quantize: true });
   const source = 'open' in files ? files : filesInMemory(files);
-  const config = await readConfig(source, o.configFile ?? 'config.json');
+  const gguf = o.ggufFile === undefined ? undefined : await openGguf(source, o.ggufFile);
+  const config = gguf ? configReader(gguf.config, o.ggufFile) : await readConfig(source, o.configFile ?? 'config.json');
   const family = familyOf(config, [...(o.families ?? []), ...known]);
   if (o.task !== undefined) checkTask(o.task);
   const task = o.task ?? taskOf(config);
   checkHead(family, task, config);
-  const model = await load(config, family, task, await storedWeights(source), source);
-  return o.quantize === undefined ? model : { ...model, ...quantizeWeights(model.module, model.weights, o.quantize) };
+  const model = await load(config, family, task, gguf?.tensors ?? (await storedWeights(source)), source);
+  if (o.quantize) return { ...model, ...quantizeWeights(model.module, model.weights, o.quantize) };
+  return gguf && o.quantize === undefined ? withBlocks(model, gguf) : model;
+}
+
+async function openGguf(files: PretrainedFiles, name: string): Promise<GgufCheckpoint> {
+  const file = await files.open(name);
+  if (!file) throw new FileError({ path: files.name, problem: `no ${name}`, expected: 'a GGUF file' });
+  return readGguf(file, name);
 }
 
 /** Reads and parses a config file. */

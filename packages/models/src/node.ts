@@ -2,7 +2,7 @@
 import { checkArguments, FileError, type LazyTensor, type Ort, type Tensor } from '@onnxformers/core';
 import { fileSource, saveBytes, saveSafetensors, saveText } from '@onnxformers/core/node';
 import { companions } from './companions';
-import { type FilesByName, type PretrainedFiles, readFile } from './files';
+import { type FilesByName, insideName, type PretrainedFiles, readFile } from './files';
 import { fromPretrained as fromFiles, type Pretrained, type PretrainedOptions } from './from-pretrained';
 import { pipeline as ofFiles, type Pipeline, type PipelineOptions, type PipelineTask } from './pipeline/pipeline';
 import { storedTensors } from './stored';
@@ -17,7 +17,7 @@ export function filesIn(folder: string): PretrainedFiles {
     name: folder,
     async open(name) {
       try {
-        return await fileSource(`${folder}/${name}`);
+        return await fileSource(`${folder}/${insideName(name)}`);
       } catch (error) {
         if (error instanceof FileError && isMissing(error.cause)) return undefined;
         throw error;

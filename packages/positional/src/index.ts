@@ -4,6 +4,7 @@ import { alibi, alibiSlopes } from './bias/alibi';
 import { swinRelative } from './bias/swin-relative';
 import { t5Relative } from './bias/t5-relative';
 import { classToken } from './class-token';
+import { convStem } from './conv-stem';
 import { learnable } from './learnable';
 import { mergePatches } from './merge-patches';
 import { multiSectionRotary } from './multi-section-rotary';
@@ -19,6 +20,7 @@ export {
   alibiSlopes,
   axialRotary,
   classToken,
+  convStem,
   learnable,
   mergePatches,
   multiSectionRotary,
@@ -39,6 +41,7 @@ export const blocks = [
   classToken,
   token,
   patch,
+  convStem,
   mergePatches,
   rotary,
   axialRotary,

@@ -1,4 +1,5 @@
 // Weight-only quantization: which matrices of a model are stored in which format, and their values from those of a checkpoint.
+import { checkArguments } from '../arguments';
 import { ConfigError, checkOptions, describe, nearest } from '../error';
 import { type AnyModule, namesOf } from '../module/module';
 import { type Parametrization, reparametrize } from '../module/reparametrize';
@@ -63,6 +64,7 @@ export interface QuantizedModule<M extends AnyModule> {
  * Example  const small = quantizeWeights(block, initialize(block, { seed: 1 }), { bits: 4, roles: { head: 'int8', embedding: 'float16' } });
  */
 export function quantizeWeights<M extends AnyModule>(module: M, weights: WeightSource, quantize: Quantize): QuantizedModule<M> {
+  checkArguments('quantizeWeights', { module, source: weights });
   const { module: quantized, formats } = quantizedModule(module, quantize);
   const { parameters, aliases } = namesOf(module);
   const all = matchWeights(

@@ -1,4 +1,5 @@
 // What weight-only quantization costs: the error of each matrix, and of its layer's output on a sample.
+import { checkArguments } from '../arguments';
 import { compile } from '../compile/compile';
 import type { CompileOptions } from '../compile/compile-options';
 import { parametrization, type Quantize, quantizedModule, quantizedWeights } from '../compile/quantize';
@@ -14,7 +15,7 @@ import type { Parameter } from '../parameter/parameter';
 import type { BlockFormat } from '../parametrizations/quantized-blocks';
 import type { SequenceContext } from '../sequence/context';
 import { toArray } from '../tensor/convert';
-import { bytesOf, countOf, type DType, type Tensor } from '../tensor/tensor';
+import type { DType, Tensor } from '../tensor/tensor';
 import type { LazyTensor } from '../weights/lazy';
 import { matchWeights, type WeightSource } from '../weights/load';
 import type { Feeds } from './feeds';
@@ -57,6 +58,7 @@ export interface QuantizationError {
  *            const worst = errors.reduce((a, b) => (a.weight > b.weight ? a : b));
  */
 export async function quantizationErrors(module: AnyModule, o: QuantizationErrorsOptions): Promise<readonly QuantizationError[]> {
+  checkArguments('quantizationErrors', { module, options: o, source: o?.weights });
   checkOptions('quantizationErrors', o, {
     target: true,
     inputs: true,

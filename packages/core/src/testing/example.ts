@@ -168,6 +168,7 @@ export function completedFeeds(graph: Graph, feeds: Feeds, sizes: Sizes): Feeds 
     const name = nameOf(v) ?? '';
     const dims = () => v.dims.map((d) => evaluateDim(d, sizes));
     if (isPastRole(graph.builder.roles.get(name))) return [[name, filled(dims(), v.dtype, 0)] as const];
+    if (v.leaf?.kind === 'derived' && v.leaf.how === 'run') return [[name, filled([], v.dtype, 0)] as const];
     if (v.leaf?.kind === 'derived' && v.leaf.how === 'past_lengths')
       return [[name, filled(dims(), v.dtype, evaluateDim(v.leaf.plus ?? 0, sizes))] as const];
     return [];

@@ -2,6 +2,7 @@
 import type { AnyBlock } from '../block/block-definition';
 import type { Registry } from '../block/registry';
 import { compile, type Model } from '../compile/compile';
+import type { Field } from '../config/fields';
 import { evaluateDim } from '../dim/dim';
 import { FeedError, OnnxformersError } from '../error';
 import { type InterpretOptions, interpret } from '../interpret/interpret';
@@ -103,7 +104,8 @@ function sizesIn(inputs: BlockInputs, example: Example, { sizes }: Setting): Siz
 // ---- Refusals -------------------------------------------------------------------------------------------------------
 
 /** Complete: where, what is wrong, what was expected or what to do; and about one of the fields that were changed, or what stands around the block. */
-function checkRefusal(error: unknown, { changed, setting }: SweepCase): void {
+function checkRefusal(error: unknown, one: SweepCase): void {
+  const { changed, setting } = one;
   if (!(error instanceof OnnxformersError)) throw new Error(`fails with ${(error as Error)?.stack ?? error}`, { cause: error });
   const { name, message, path, problem, expected, got, hint } = error;
   const lacks = [
@@ -116,9 +118,23 @@ function checkRefusal(error: unknown, { changed, setting }: SweepCase): void {
   if (missing.length) throw new Error(`refused without saying ${missing.join(', ')}: ${name}: ${message}`);
   if (/undefined|\[object|NaN is|function \(|internal:/.test(message))
     throw new Error(`refused in the words of JavaScript: ${message}`);
-  const named = changed.some((field) => new RegExp(`(^|[^a-zA-Z])${field}($|[^a-zA-Z])`).test(message));
+  const named = [...changed, ...namesInside(one)].some((field) => new RegExp(`(^|[^a-zA-Z])${field}($|[^a-zA-Z])`).test(message));
   if (!named && !setting.refusedAs.test(message))
     throw new Error(`refused without naming ${[...changed, setting.name].join(' or ')}: ${name}: ${message}`);
+}
+
+/** What the changed fields are called in the slots of the block, which inherit them under other names: `outDim` is the `dim` of layers inside. */
+function namesInside({ block, config, changed }: SweepCase): readonly string[] {
+  const values = changed.map((field) => config[field]);
+  const inherited = Object.values(block.fields as Readonly<Record<string, Field>>).flatMap(({ inside }) => {
+    try {
+      return Object.entries(inside?.(config, 0) ?? {});
+    } catch {
+      // It reads a field that has no value here.
+      return [];
+    }
+  });
+  return inherited.filter(([, value]) => value !== undefined && values.includes(value)).map(([name]) => name);
 }
 
 // ---- Runs -----------------------------------------------------------------------------------------------------------

@@ -27,7 +27,8 @@ function stackFor(config: ConfigReader, side: Side): BlockConfig {
   };
 }
 
-const layerNames = (side: Side): readonly NameEntry[] => {
+/** Names of the layers of one side. */
+export const bartLayerNames = (side: Side): readonly NameEntry[] => {
   const [theirs, ours] = [`model.${side}.layers.{i}`, `${side}.stack.layers.{i}`];
   return [
     [`${theirs}.self_attn.out_proj.{x}`, `${ours}.mixer.o_proj.{x}`],
@@ -68,7 +69,7 @@ function translate(config: ConfigReader, at: Checkpoint, v: Variant): Translatio
         ['model.encoder.embed_tokens.weight', 'encoder.embedding.weight'],
         ['model.decoder.embed_tokens.weight', 'decoder.embedding.weight'],
       ];
-  const names = [...embeddings, ...v.names, ...layerNames('encoder'), ...layerNames('decoder')];
+  const names = [...embeddings, ...v.names, ...bartLayerNames('encoder'), ...bartLayerNames('decoder')];
   const model = {
     name: 'encoder_decoder',
     dim,

@@ -36,6 +36,7 @@ import { starcoder2 } from './starcoder2';
 import { swin } from './swin';
 import { t5 } from './t5';
 import { vit } from './vit';
+import { whisper } from './whisper';
 
 /** The families of models that are known; `fromPretrained` accepts more by its option `families`. */
 export const families: readonly Family[] = [
@@ -44,7 +45,7 @@ export const families: readonly Family[] = [
   ...[llama, mistral, qwen2, qwen3, smollm3, granite, olmo2, cohere],
   ...[gemma, gemma2, gemma3],
   ...[mixtral, qwen3Moe, olmoe, gptOss, deepseekV3, qwen3Next],
-  ...[t5, bart, marian],
+  ...[t5, bart, marian, whisper],
   ...[vit, deit, dinov2, beit, swin],
   ...[clip, siglip],
 ];

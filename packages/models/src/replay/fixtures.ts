@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util';
 import { OnnxformersError, type Ort, targets } from '@onnxformers/core';
 import { readCase } from './case';
 import { type Outcome, type Place, replay } from './replay';
-import { isTokenizerCase, replayTokenizer } from './tokenizer';
+import { replayTokenizer } from './tokenizer';
 
 const usage = `npm run fixtures:hf -- DIR [--target T …] [--dtype D] [--only NAME …] [--json FILE]
   DIR       a folder of recorded cases, or one case: config.json, safetensors, expected.json, expected.safetensors
@@ -38,6 +38,7 @@ const isFile = (path: string): Promise<boolean> =>
     () => false,
   );
 
+const isTokenizerCase = (folder: string): Promise<boolean> => isFile(join(folder, 'examples.json'));
 const isCase = async (folder: string): Promise<boolean> =>
   (await isFile(join(folder, 'expected.safetensors'))) || (await isTokenizerCase(folder));
 

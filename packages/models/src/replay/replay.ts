@@ -9,6 +9,7 @@ import {
   type Runner,
   type Target,
   type Tensor,
+  tensor,
 } from '@onnxformers/core';
 import { families as known } from '../families/index';
 import { type Family, familyOf, unknownFamily } from '../family';
@@ -87,6 +88,17 @@ async function checkLegacy(c: Case, model: Pretrained): Promise<void> {
   throw new ConfigError({ path: `${c.name}/config.legacy.json`, problem: 'it means another model', expected: b, got: a });
 }
 
+/** [batch, mel, frames] as [batch, frames, mel]. */
+function framesFirst({ data, dims: [batch, mel, frames], dtype }: Tensor): Tensor {
+  const one = (i: number) =>
+    data[(Math.floor(i / (frames! * mel!)) * mel! + (i % mel!)) * frames! + (Math.floor(i / mel!) % frames!)];
+  return tensor(
+    dtype,
+    [batch!, frames!, mel!],
+    Array.from({ length: data.length }, (_, i) => Number(one(i))),
+  );
+}
+
 /** Our names of arguments. */
 const inputNames: Readonly<Record<string, string>> = {
   input_ids: 'ids',
@@ -95,10 +107,13 @@ const inputNames: Readonly<Record<string, string>> = {
   position_ids: 'position_ids',
   pixel_values: 'pixels',
   decoder_input_ids: 'decoder_ids',
+  input_features: 'features',
 };
 
 const feedsOf = (run: Run): Readonly<Record<string, Tensor>> =>
-  Object.fromEntries([...run.in].map(([name, t]) => [inputNames[name] ?? name, t]));
+  Object.fromEntries(
+    [...run.in].map(([name, t]) => [inputNames[name] ?? name, name === 'input_features' ? framesFirst(t) : t] as const),
+  );
 
 async function replayRun(c: Case, run: Run, model: Pretrained, at: Place): Promise<Check[]> {
   if (run.out.has('sequences')) return replayGeneration(c, run, model, at);

@@ -72,10 +72,6 @@ function* compared(
   yield ['padded_batch.attention_mask', Array.from(attention_mask.data, Number), batch.attention_mask.flat()];
 }
 
-/** Whether a folder holds a recorded tokenizer. */
-export const isTokenizerCase = async (folder: string): Promise<boolean> =>
-  (await filesIn(folder).open('examples.json')) !== undefined;
-
 /** Replays the texts of a folder with tokenizer.json and examples.json. */
 export async function replayTokenizer(folder: string): Promise<Outcome> {
   const name = folder.split('/').at(-1)!;

@@ -1,6 +1,6 @@
-// Pretrained checkpoints where a command takes a config: the folder of a Hugging Face model.
+// Pretrained checkpoints where a command takes a config: the folder of a Hugging Face model, or a GGUF file.
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type AnyModule, type CompileOptions, FileError, type LazyTensor } from '@onnxformers/core';
 import type { Options } from './command';
@@ -29,13 +29,18 @@ export const checkpointOptions = {
   },
 } as const satisfies Options;
 
-/** Whether a path is the folder of a checkpoint: it has a config.json, and is no saved model. */
+/** Whether a path is a GGUF file, or the folder of a checkpoint: it has a config.json, and is no saved model. */
 export const isCheckpoint = async (path: string): Promise<boolean> =>
-  (await isFolder(path)) && (await isThere(join(path, 'config.json'))) && !(await isThere(join(path, 'onnxformers.json')));
+  isGguf(path) ||
+  ((await isFolder(path)) && (await isThere(join(path, 'config.json'))) && !(await isThere(join(path, 'onnxformers.json'))));
+const isGguf = (path: string): boolean => path.endsWith('.gguf');
 
 // The package that reads checkpoints depends on this one, so its types are not imported.
 interface Models {
-  fromPretrained(folder: string, o: { readonly task?: string }): Promise<Pretrained>;
+  fromPretrained(
+    folder: string,
+    o: { readonly task?: string; readonly ggufFile?: string; readonly quantize?: false },
+  ): Promise<Pretrained>;
   saveCompanions(files: unknown, folder: string): Promise<void>;
 }
 interface Pretrained {
@@ -69,16 +74,22 @@ async function importReader(): Promise<Models> {
 }
 
 /**
- * Reads the folder of a checkpoint; its weights are read when they are needed.
+ * Reads the folder of a checkpoint or a GGUF file; its weights are read when they are needed. `dequantized`: those of a GGUF file as floats, to be quantised again.
  *
  * Throws   FileError if @onnxformers/models is not installed · as `fromPretrained`
  */
-export async function readCheckpoint(folder: string, task?: string): Promise<ReadCheckpoint> {
+export async function readCheckpoint(
+  path: string,
+  { task, dequantized }: { readonly task: string | undefined; readonly dequantized: boolean },
+): Promise<ReadCheckpoint> {
+  const [folder, ggufFile] = isGguf(path) ? [dirname(path), basename(path)] : [path, undefined];
+  const options = {
+    ...(task !== undefined && { task }),
+    ...(ggufFile !== undefined && { ggufFile }),
+    ...(dequantized && { quantize: false as const }),
+  };
   const { fromPretrained, saveCompanions } = await importReader();
-  const { module, weights, inputs, modelType, report, files, ...read } = await fromPretrained(
-    folder,
-    task === undefined ? {} : { task },
-  );
+  const { module, weights, inputs, modelType, report, files, ...read } = await fromPretrained(folder, options);
   return {
     kind: 'model',
     module,

@@ -27,7 +27,9 @@ export const build = command({
     ...checkpointOptions,
   },
   async run([path], values, output) {
-    const checkpoint = (await isCheckpoint(path!)) ? await readCheckpoint(path!, values.task) : undefined;
+    const checkpoint = (await isCheckpoint(path!))
+      ? await readCheckpoint(path!, { task: values.task, dequantized: values.quantize !== undefined })
+      : undefined;
     if (checkpoint && (values.weights !== undefined || values.seed !== undefined))
       throw new UsageError('the weights are those of the checkpoint: --weights and --seed exclude it');
     if (!checkpoint && values.task !== undefined) throw new UsageError('--task is an option for the folder of a checkpoint');

@@ -19,7 +19,7 @@ export const eitherOptions = { target: openTarget, dtype: openDtype, ...rest, ..
 export async function readModel(path: string, v: Values<typeof eitherOptions>): Promise<Model> {
   const complete = { ...v, target: v.target ?? target.default, dtype: v.dtype ?? dtype.default };
   if (await isCheckpoint(path)) {
-    const checkpoint = await readCheckpoint(path, v.task);
+    const checkpoint = await readCheckpoint(path, { task: v.task, dequantized: v.quantize !== undefined });
     return compile(checkpoint.module, compileOptions(complete, checkpoint));
   }
   if (v.task !== undefined) throw new UsageError('--task is an option for the folder of a checkpoint');

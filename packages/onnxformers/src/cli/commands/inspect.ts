@@ -19,7 +19,8 @@ export const inspect = command({
   options,
   async run([file], values, output) {
     output.progress(`reading ${file} …`);
-    if (await isCheckpoint(file!)) return inspectCheckpoint(await readCheckpoint(file!, values.task), values, output);
+    if (await isCheckpoint(file!))
+      return inspectCheckpoint(await readCheckpoint(file!, { task: values.task, dequantized: true }), values, output);
     if (values.task !== undefined || quantizeOption(values).quantize)
       throw new UsageError('--task and --quantize are options for the folder of a checkpoint');
     const found = await inspectFile((await isFolder(file!)) ? join(file!, 'model.onnx') : file!);
