@@ -24,8 +24,8 @@ export interface Size {
 
 /** Maximum size of a block with the parts of core that it needs, in kilobytes, minified: by its kind, or by its name for a lower limit. */
 const blockBudget: Readonly<Record<string, number>> = {
-  activation: 17,
-  norm: 17.5,
+  activation: 17.5,
+  norm: 18,
   layer: 30,
   embedding: 49.5,
   feedforward: 33.5,
@@ -35,23 +35,24 @@ const blockBudget: Readonly<Record<string, number>> = {
   mixer: 108,
   attention: 123,
   relu: 12,
-  token: 24,
-  vocab: 27,
+  token: 25,
+  vocab: 30,
   linformer: 55.5,
   scaled_dot_product: 78,
   local: 80,
   multi_head_latent: 115,
-  mixture_of_experts: 62.5,
-  sparse_moe: 63.5,
+  mixture_of_experts: 64,
+  sparse_moe: 65,
   conv2d_feedforward: 39,
-  merge_patches: 38.5,
+  merge_patches: 41,
+  deep_norm: 32.5,
   reversible: 22.5,
   simplicial: 24,
-  axial_rotary: 47,
+  axial_rotary: 47.5,
   perceiver_latents: 26,
 };
 /** The same, gzipped, for the packages of blocks, for core and for everything. */
-const packageBudget = { blocks: 75, attention: 93, core: 188, everything: 283, models: 270 };
+const packageBudget = { blocks: 75, attention: 95, core: 195, everything: 296, models: 365 };
 
 async function bundle(scratch: string, code: string): Promise<string> {
   const entry = join(scratch, 'entry.js');

@@ -15,6 +15,8 @@ const [dim, heads] = [1024, 8];
 const mixers = [
   { name: 'gated_delta_net', dim, heads, headDim: 128 },
   { name: 'mamba2', dim, heads: 32, headDim: 64 },
+  { name: 'retention', dim, heads: 8, headDim: 128 },
+  { name: 'gated_linear_attention', dim, heads: 8, headDim: 64, valueHeadDim: 128 },
 ] as const;
 
 /** Milliseconds of each mixer with and without the kernels, in float16, with the copies of its input and result. */

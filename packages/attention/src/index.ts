@@ -21,8 +21,10 @@ import { pooling } from './mixers/pooling';
 import { shiftedWindow } from './mixers/shifted-window';
 import { visual } from './mixers/visual';
 import { gatedDeltaNet } from './recurrent/gated-delta-net';
+import { gatedLinearAttention } from './recurrent/gated-linear-attention';
 import { linearAttention } from './recurrent/linear-attention';
 import { mamba2 } from './recurrent/mamba2';
+import { retention } from './recurrent/retention';
 import { differential } from './softmax/differential';
 import { flexAttention } from './softmax/flex-attention';
 import { scaledDotProduct } from './softmax/scaled-dot-product';
@@ -48,6 +50,7 @@ export {
   flexAttention,
   fourierMix,
   gatedDeltaNet,
+  gatedLinearAttention,
   globalAttention,
   lambda,
   linearAttention,
@@ -66,6 +69,7 @@ export {
   randomAttention,
   randomDirections,
   randomFeatures,
+  retention,
   scaledDotProduct,
   shiftedWindow,
   sigmoidAttention,
@@ -94,6 +98,8 @@ export const blocks = [
   multiHead,
   multiHeadLatent,
   linearAttention,
+  gatedLinearAttention,
+  retention,
   gatedDeltaNet,
   mamba2,
   compositional,

@@ -1,5 +1,5 @@
 // A hybrid of recurrent mixers and latent attention: whole, call by call, and as a generation in one run, in the runtime.
-import { gatedDeltaNet, linearAttention, mamba2, multiHeadLatent } from '@onnxformers/attention';
+import { gatedDeltaNet, gatedLinearAttention, linearAttention, mamba2, multiHeadLatent, retention } from '@onnxformers/attention';
 import {
   and,
   type CompileOptions,
@@ -32,6 +32,8 @@ function hybrid() {
     multiHeadLatent({ dim, heads: 3, rank: 5, rotaryEmbedding: rotary({ dim: 2 }) }),
     mamba2({ dim, heads: 3, stateDim: 7 }),
     linearAttention({ dim, heads: 2 }),
+    gatedLinearAttention({ dim, heads: 2, gateRank: 3 }),
+    retention({ dim, heads: 3, rotaryEmbedding: rotary({ dim: 4 }) }),
   ];
   const head = linear(dim, vocab);
   const logits = (ids: Value, ctx: SequenceContext): Value => {

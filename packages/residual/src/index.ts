@@ -1,5 +1,6 @@
 // Residual styles and norms.
 import { deepNorm } from './deep-norm';
+import { hyperConnections } from './hyper-connections';
 import { dynamicTanh } from './norms/dynamic-tanh';
 import { groupNorm } from './norms/group-norm';
 import { identity } from './norms/identity';
@@ -21,6 +22,7 @@ export {
   deepNorm,
   dynamicTanh,
   groupNorm,
+  hyperConnections,
   identity,
   layerNorm,
   parallel,
@@ -45,6 +47,7 @@ export const blocks = [
   parallel,
   rezero,
   reversible,
+  hyperConnections,
   layerNorm,
   rmsNorm,
   scaleNorm,

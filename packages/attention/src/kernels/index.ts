@@ -2,7 +2,7 @@
 import { useGroupQueryAttention } from './group-query-attention';
 import { useMultiHeadAttention } from './multi-head-attention';
 import { usePackedMultiHeadAttention } from './packed-multi-head-attention';
-import { usePackedPagedAttention } from './packed-paged-attention';
+import { usePackedPagedAttention, usePagedWindow } from './packed-paged-attention';
 import { usePaddedRows, useRestorePadding, useSlice } from './padded-rows';
 import { usePagedAttention } from './paged-attention';
 import { useAttention } from './standard-attention';
@@ -14,6 +14,7 @@ export const kernels = [
   useAttention,
   usePackedMultiHeadAttention,
   usePackedPagedAttention,
+  usePagedWindow,
   usePaddedRows,
   useRestorePadding,
   useSlice,

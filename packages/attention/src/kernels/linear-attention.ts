@@ -27,8 +27,8 @@ type LinearAttentionAttrs = {
 const names = ['query', 'key', 'value', 'past_state?', 'decay?', 'beta?'] as const;
 
 /**
- * The kernel. Operands: query [batch, seq, heads · n], key, value [batch, seq, heads · m], past_state [batch, heads, n, m], decay and beta
- * [batch, seq, heads].
+ * The kernel. Operands: query [batch, seq, heads · n], key, value [batch, seq, heads · m], past_state [batch, heads, n, m], decay
+ * [batch, seq, heads] or [batch, seq, heads · n], beta [batch, seq, heads].
  */
 export const LinearAttention = defineOp<LinearAttentionAttrs, typeof names>({
   key: 'com.microsoft.LinearAttention',
@@ -48,7 +48,8 @@ export const LinearAttention = defineOp<LinearAttentionAttrs, typeof names>({
     const split = (x: Value, n: number): Value =>
       reshape(x, [x.dims[0]!, x.dims[1]!, n, (x.dims[2] as number) / n] as readonly Dim[]);
     const [q, k, v] = [split(query, queryHeads), split(key, queryHeads), split(value, heads)];
-    const [y, state] = linearRecurrence({ q, k, v, past, decay, beta, scale });
+    const decays = decay && decay.dims[2] !== heads ? split(decay, heads) : decay;
+    const [y, state] = linearRecurrence({ q, k, v, past, decay: decays, beta, scale });
     return [reshape(y, value.dims), state];
   },
 });
@@ -91,7 +92,8 @@ export const useLinearAttention = rule('LinearRecurrence → LinearAttention', L
         update_rule: rules[update][decay ? 1 : 0],
         scale,
       };
-      const operands = [inRows(queries!), inRows(keys!), inRows(values!), past, decay, beta];
+      const decays = decay?.rank === 4 ? inRows(decay) : decay;
+      const operands = [inRows(queries!), inRows(keys!), inRows(values!), past, decays, beta];
       const [y, state] = apply<LinearAttentionAttrs>(LinearAttention, operands, attrs);
       return [ops.reshape(y!, values!.dims), state!];
     },
@@ -100,9 +102,9 @@ export const useLinearAttention = rule('LinearRecurrence → LinearAttention', L
 
 /**
  * On a device, the number of positions up to which the kernel is faster than chunks. It takes one position after another, 2 to 4 microseconds each on an H200; chunks take
- * about 1 ms for their many small steps, and little more for each position: docs/benchmarks.md.
+ * 0.3 to 0.6 ms for their many small steps, and 0.04 to 0.25 microseconds for each position: docs/benchmarks.md.
  */
-const few = 512;
+const few = 256;
 /** Sequences and heads together from which the kernel fills a device whatever their length. */
 const manyStates = 1024;
 

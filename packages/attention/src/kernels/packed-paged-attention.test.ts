@@ -5,6 +5,7 @@ import {
   compile,
   documents,
   interpret,
+  keyLengths,
   type Machine,
   type Mask,
   module,
@@ -20,7 +21,7 @@ import * as ops from '@onnxformers/core/ops';
 import { computeDerived, expectClose, randomArray } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { kernels } from './index';
-import { PackedPagedAttention, usePackedPagedAttention } from './packed-paged-attention';
+import { PackedPagedAttention, usePackedPagedAttention, usePagedWindow } from './packed-paged-attention';
 
 type Inputs = Readonly<Record<string, Value>>;
 type Half = 'float16' | 'bfloat16';
@@ -127,6 +128,63 @@ describe('is not used', () => {
   it('below compute capability 8.0, for later positions', () => {
     expect(other({ kvHeads: 2 }, 'float16', { sm: 75 })).toBe('Attend(packed) → Attend on padded rows');
   });
+});
+
+describe('rows of a batch under a causal window', () => {
+  const window = and<Value>(causal, slidingWindow({ left: 31 }));
+  const rowsOf = (
+    { heads = 6, kvHeads = 6, width = headDim, mask = () => window, more }: Case,
+    { machine = hopper, keys = 'seq' }: { readonly machine?: Machine; readonly keys?: string } = {},
+  ) => {
+    const row = (n: number, seq: string, d: number) => ['float16', ['batch', n, seq, d], 'data'] as const;
+    return compile(
+      module({}, (i: Inputs) => ({ y: ops.attendOp(i.q!, i.k!, i.v!, { mask: mask(i), ...more?.(i) }) })),
+      {
+        target: targets.cuda,
+        machine,
+        dtype: 'float16',
+        rules: kernels,
+        inputs: {
+          q: row(heads, 'seq', headDim),
+          k: row(kvHeads, keys, headDim),
+          v: row(kvHeads, keys, width),
+          sinks: ['float16', [heads], 'data'],
+          lengths: ['int64', ['batch'], 'data'],
+        },
+      },
+    );
+  };
+
+  it.each<readonly [string, Case]>([
+    ['plain', {}],
+    ['of shared key heads, with a softcap', { kvHeads: 2, more: () => ({ softcap: 0.7 }) }],
+    ['with sinks and a scale', { more: ({ sinks }) => ({ sinks: sinks!, scale: 0.3 }) }],
+  ])('are sequences in pools: %s', (_, c) => {
+    const model = rowsOf(c);
+    expect(decision(model).chosen).toBe(usePagedWindow.name);
+    expect(kernelsIn(model)).toHaveLength(1);
+    const sizes: Readonly<Record<string, number>> = { batch: 3, seq: 263 };
+    const feeds = Object.fromEntries(
+      model.graph.inputs.map((v) => {
+        const dims = v.dims.map((d) => (typeof d === 'number' ? d : sizes[d]!));
+        return [nameOf(v)!, { ...randomArray(nameOf(v)!, dims), dtype: v.dtype }];
+      }),
+    );
+    const [got, expected] = [interpret(model.graph, feeds).y!, interpret(model.traced, feeds).y!];
+    // Scales and caps are float32.
+    expectClose(got, expected, { atol: 1e-5, rtol: 1e-5 });
+  });
+
+  it.each<readonly [string, ReturnType<typeof rowsOf>]>([
+    [
+      'with lengths, under which rows of padding attend to other keys',
+      rowsOf({ mask: ({ lengths: n }) => and(window, keyLengths(n!)) }),
+    ],
+    ['of later positions too', rowsOf({ mask: () => slidingWindow({ left: 31, right: 3 }) })],
+    ['behind a cache', rowsOf({}, { keys: 'past + seq' })],
+    ['with values of another width', rowsOf({ width: 16 })],
+    ['before Ampere', rowsOf({}, { machine: { sm: 75 } })],
+  ])('are not: %s', (_, model) => expect(kernelsIn(model)).toEqual([]));
 });
 
 it('all layers share the pools', () => {

@@ -27,6 +27,7 @@ const [overBias, repeated, repeatedOverBias, overMask, nullSink, turning, turnin
   'GroupQueryAttention with the rotation and idle sinks',
 ];
 const none = 'decomposed';
+const paged = 'PagedAttention';
 const words: Readonly<Record<string, string>> = {
   'Attend → MultiHeadAttention': mha!,
   "Attend → MultiHeadAttention with the projections' biases": mha!,
@@ -44,6 +45,7 @@ const words: Readonly<Record<string, string>> = {
   'Attend → Attention on heads, with the mask as a tensor': onHeadsOverMask!,
   'Attend → by the number of queries MultiHeadAttention for many': mha!,
   'Attend → blocks': 'blocks',
+  'Attend(window) → PagedAttention': paged,
   decomposed: none,
 };
 /** Blocks or, for few keys, another kernel; and what the attention of the blocks, which are its sequences, becomes. */
@@ -92,7 +94,16 @@ const table = [
   ['causal, bias', mha, mha, mha, mha, mha, mha, mha],
   ['causal, grouped, lengths', overMask, overMask, repeatedOverBias, repeated, overMask, overMask, repeatedOverBias],
   ['encoder, window', maskBlocks, biasBlocks, biasBlocks, biasBlocks, biasBlocks, maskBlocks, maskBlocks],
-  ['causal, window', blocksOr(gqa, overMask), blocksOr(nullSink, overBias), blocksOr(gqa, overBias), gqa, gqa, gqa, maskBlocks],
+  [
+    'causal, window',
+    blocksOr(gqa, overMask),
+    blocksOr(nullSink, overBias),
+    blocksOr(gqa, overBias),
+    paged,
+    paged,
+    paged,
+    maskBlocks,
+  ],
   ['causal, softcap', gqa, gqa, none, attention, attention, attention, attention],
   ['causal, sinks', gqa, gqa, gqa, gqa, gqa, gqa, none],
   ['cache', gqa, nullSink, gqa, gqa, gqa, gqa, overMask],

@@ -1,29 +1,12 @@
-import { type AnyModule, causal, defineBlock, type NDArray, type SequenceContext, type Value } from '@onnxformers/core';
-import * as ops from '@onnxformers/core/ops';
+import { type AnyModule, causal, type NDArray } from '@onnxformers/core';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { callByCall, rowsOf } from '../recurrent/decoding.test-helper';
 import { mapped, normed, perSequence, type Row } from '../recurrent/plain-recurrence.test-helper';
+import { rotated, turn } from '../turn.test-helper';
 import { multiHeadLatent } from './multi-head-latent';
 
-/** Rotates pairs of channels by their position, in radians. */
-const turn = defineBlock({
-  kind: 'rotaryEmbedding',
-  name: 'turn',
-  summary: 'Rotates pairs of channels.',
-  fields: {},
-  examples: [{}],
-  create: () => (q: Value, k: Value, ctx: SequenceContext) => {
-    const angles = ops.unsqueeze(ops.cast(ctx.positions, 'float32'), [2]);
-    const [cosines, sines] = [ops.cos(angles), ops.sin(angles)].map((t) => ops.expand(t, [...ctx.positions.dims, 2]));
-    const turned = (x: Value): Value => ops.rotaryEmbedding(x, cosines!, sines!, undefined, { interleaved: true });
-    return [turned(q), turned(k)] as const;
-  },
-});
-
 const sizes = { dim: 7, heads: 3, rank: 5, headDim: 3, ropeHeadDim: 4, valueHeadDim: 2 };
-const rotated = (x: Row, t: number): Row =>
-  x.map((v, i) => (i % 2 ? x[i - 1]! * Math.sin(t) + v * Math.cos(t) : v * Math.cos(t) - x[i + 1]! * Math.sin(t)));
 
 type Parameters = Readonly<Record<string, NDArray>>;
 

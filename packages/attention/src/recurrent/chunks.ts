@@ -5,6 +5,8 @@ import { unitLowerInverse } from './unit-lower-inverse';
 
 /** Positions in a chunk. */
 const chunk = 64;
+/** The same, where each channel decays by itself: pairs of positions are not a product of matrices then, without factors that could overflow. */
+const chunkOfChannels = 16;
 
 interface Operands {
   readonly q: Value;
@@ -17,6 +19,7 @@ interface Operands {
 
 /**
  * The definition of a linear recurrence, for a chunk with the state H before it, L_i = Σ_{j ≤ i} decay_j and D_ij = exp(L_i − L_j) for j ≤ i, otherwise 0.
+ * If each channel has a decay, (Q Kᵀ ∘ D)_ij = Σ_c Q_ic K_jc exp(L_ic − L_jc), and exp(L) multiplies the rows of a state.
  *
  *     Y = exp(L) Q H + (Q Kᵀ ∘ D) U      H' = exp(L_last) H + K̂ᵀ U      K̂_i = exp(L_last − L_i) K_i
  *
@@ -31,7 +34,9 @@ export function inChunks(
   const [batch, seq, heads, m] = v.dims as readonly [Dim, Dim, Dim, Dim];
   const [shared, n] = [k.dims[2]!, k.dims[3]!];
   const group = divDims(heads, shared);
-  const rows = typeof seq === 'number' ? Math.max(1, Math.min(seq, chunk)) : chunk;
+  const ofChannels = decay?.dims.length === 4;
+  const longest = ofChannels ? chunkOfChannels : chunk;
+  const rows = typeof seq === 'number' ? Math.max(1, Math.min(seq, longest)) : longest;
   // At least one, because the results of a Loop without steps have no sizes.
   const count = typeof seq === 'number' ? Math.max(1, Math.ceil(seq / rows)) : addDims(floorDivDims(seq, rows), 1);
   const whole = mulDims(count, rows);
@@ -42,14 +47,15 @@ export function inChunks(
   };
   const column = (x: Value): Value => divided(ops.unsqueeze(x, [3]), group);
   const [queries, keys, values] = [divided(q, 1), divided(k, 1), divided(v, group)];
-  const logs = decay && ops.cumSum(column(decay), 4);
+  // [chunks, batch, key_heads, group, rows, 1 or n]
+  const logs = decay && ops.cumSum(ofChannels ? divided(decay, group) : column(decay), 4);
   const last = logs && ops.slice(logs, { axes: [4], starts: [rows - 1], ends: [rows] });
   const scaled = (x: Value, by: Value | undefined): Value => (by ? ops.mul(x, ops.exp(by)) : x);
-  const decayed = withDecay(logs, rows, v, ops);
+  const pairs = ofChannels ? pairsOfChannels(logs!, rows, ops) : pairsOfHeads(logs, rows, v, ops);
   const strength = beta && column(beta);
   const kept = scaled(keys, last && ops.sub(last, logs!));
   const [stored, erased] =
-    update === 'delta' ? solved(keys, values, strength!, logs, decayed, ops) : ([values, undefined] as const);
+    update === 'delta' ? solved(keys, values, strength!, logs, pairs, ops) : ([values, undefined] as const);
   const summand = ops.matmul(ops.swapLast(kept), stored);
   const first = past
     ? ops.reshape(past, [1, batch, shared, group, n, m])
@@ -58,23 +64,29 @@ export function inChunks(
   const [before, end] = erased
     ? carry(ops.sub(spread(last, n, v, ops), ops.matmul(ops.swapLast(kept), erased)), summands, first, 'matrix')
     : last
-      ? carry(ops.exp(last), summands, first, 'elements')
+      ? carry(ops.exp(ofChannels ? ops.swapLast(last) : last), summands, first, 'elements')
       : summed(summands, first, ops);
   const updates = erased ? ops.sub(stored, ops.matmul(erased, before)) : stored;
-  const inside = ops.matmul(decayed(ops.matmul(queries, ops.swapLast(keys)), 'with the diagonal'), updates);
+  const inside = ops.matmul(pairs(queries, keys, 'with the diagonal'), updates);
   const y = ops.mul(ops.add(ops.matmul(scaled(queries, logs), before), inside), scale);
   const rowsOf = ops.reshape(ops.transpose(y, [1, 0, 4, 2, 3, 5]), [batch, whole, heads, m]);
   return [ops.cropTo(rowsOf, 1, seq), ops.reshape(end, [batch, heads, n, m])];
 }
 
-type Decayed = (pairs: Value, which: 'with the diagonal' | 'below the diagonal') => Value;
+/** Products of pairs of positions, times the decay from the second to the first; 0 where the second is later. */
+type Pairs = (to: Value, from: Value, which: 'with the diagonal' | 'below the diagonal') => Value;
 
-// Pairs of positions, times the decay from the second to the first; 0 where the second is later.
-function withDecay(logs: Value | undefined, rows: number, near: Value, ops: Ops): Decayed {
+/** Whether one position of a chunk sees another: [rows, rows, …], with as many more axes of size 1. */
+function visibility(rows: number, near: Value, more: readonly 1[], which: Parameters<Pairs>[2], ops: Ops): Value {
   const place = ops.iota(near, rows);
-  const [to, from] = [ops.reshape(place, [rows, 1]), ops.reshape(place, [1, rows])];
-  return (pairs, which) => {
-    const visible = which === 'with the diagonal' ? ops.lessOrEqual(from, to) : ops.less(from, to);
+  const [to, from] = [ops.reshape(place, [rows, 1, ...more]), ops.reshape(place, [1, rows, ...more])];
+  return which === 'with the diagonal' ? ops.lessOrEqual(from, to) : ops.less(from, to);
+}
+
+function pairsOfHeads(logs: Value | undefined, rows: number, near: Value, ops: Ops): Pairs {
+  return (to, from, which) => {
+    const visible = visibility(rows, near, [], which, ops);
+    const pairs = ops.matmul(to, ops.swapLast(from));
     if (!logs) return ops.where(visible, pairs, 0);
     // The exponent of a later position could overflow.
     const exponents = ops.where(visible, ops.sub(logs, ops.swapLast(logs)), hidden);
@@ -84,16 +96,27 @@ function withDecay(logs: Value | undefined, rows: number, near: Value, ops: Ops)
 /** exp of it is 0 in every dtype. */
 const hidden = -1e4;
 
+function pairsOfChannels(logs: Value, rows: number, ops: Ops): Pairs {
+  const rank = logs.rank;
+  const asTo = (x: Value): Value => ops.unsqueeze(x, [rank - 1]);
+  const asFrom = (x: Value): Value => ops.unsqueeze(x, [rank - 2]);
+  return (to, from, which) => {
+    const visible = visibility(rows, logs, [1], which, ops);
+    const decay = ops.exp(ops.where(visible, ops.sub(asTo(logs), asFrom(logs)), hidden));
+    return ops.reduceSum(ops.mul(ops.mul(asTo(to), asFrom(from)), decay), [rank], { keepDims: false });
+  };
+}
+
 // T β V and T β exp(L) K of the delta rule.
 function solved(
   keys: Value,
   values: Value,
   strength: Value,
   logs: Value | undefined,
-  decayed: Decayed,
+  pairs: Pairs,
   ops: Ops,
 ): readonly [stored: Value, erased: Value] {
-  const lower = ops.mul(decayed(ops.matmul(keys, ops.swapLast(keys)), 'below the diagonal'), strength);
+  const lower = ops.mul(pairs(keys, keys, 'below the diagonal'), strength);
   const inverse = unitLowerInverse(lower);
   const erase = ops.mul(logs ? ops.mul(keys, ops.exp(logs)) : keys, strength);
   return [ops.matmul(inverse, ops.mul(values, strength)), ops.matmul(inverse, erase)];

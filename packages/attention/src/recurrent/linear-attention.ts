@@ -1,19 +1,10 @@
 // Attention by a feature map instead of a softmax. Katharopoulos et al. 2020, https://arxiv.org/abs/2006.16236
-import {
-  bool,
-  ConfigError,
-  type Dim,
-  defineBlock,
-  init,
-  linear,
-  module,
-  type SequenceContext,
-  type Value,
-} from '@onnxformers/core';
+import { bool, ConfigError, type Dim, defineBlock, module, type SequenceContext, type Value } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 import { recurrenceRules } from '../kernels/linear-attention';
-import { inOrder, ofReal, realRows, recurrence, wide } from './between-calls';
+import { inOrder, ofReal, realRows, recurrence } from './between-calls';
 import { headFields } from './fields';
+import { inHeads, projectionsOf } from './projections';
 
 /**
  * Linear attention: keys and values are summed before they meet a query, so that a sequence takes linear time, and a causal one constant memory.
@@ -52,11 +43,8 @@ export const linearAttention = defineBlock({
       : ['batchIndependent', 'deterministic', 'linear', 'permutationEquivariant'],
   rules: recurrenceRules,
   create({ dim, heads, headDim, valueHeadDim, causal, bias }, { path }) {
-    const q_proj = linear(dim, heads * headDim, { bias, role: 'query' });
-    const k_proj = linear(dim, heads * headDim, { bias, role: 'key' });
-    const v_proj = linear(dim, heads * valueHeadDim, { bias, role: 'value' });
-    const o_proj = linear(heads * valueHeadDim, dim, { bias, role: 'output', biasInit: init.zeros });
-    return module({ q_proj, k_proj, v_proj, o_proj }, (x: Value, ctx: SequenceContext) => {
+    const maps = projectionsOf({ dim, heads, headDim, valueHeadDim }, bias);
+    return module(maps, (x: Value, ctx: SequenceContext) => {
       const [batch, seq] = x.dims as readonly [Dim, Dim];
       const mask = realRows(x, ctx, path);
       const ordered = causal || mask.causal;
@@ -67,16 +55,15 @@ export const linearAttention = defineBlock({
           expected: 'causal: true, or no state',
           got: 'causal: false',
         });
-      const split = (rows: Value, width: number): Value => wide(ops.reshape(rows, [batch, seq, heads, width]));
-      const q = features(split(q_proj(x), headDim));
-      const k = ofReal(mask.real, features(split(k_proj(x), headDim)));
-      const values = split(v_proj(x), valueHeadDim);
+      const q = features(inHeads(maps.q_proj(x), heads));
+      const k = ofReal(mask.real, features(inHeads(maps.k_proj(x), heads)));
+      const values = inHeads(maps.v_proj(x), heads);
       // One more channel is the sum of the weights.
       const v = ops.concat([values, ops.fill(x, [batch, seq, heads, 1], 1, 'float32')], 3);
       const sums = ordered ? recurrence(ctx, { q, k, v }) : ofAll(q, k, v);
       const total = ops.slice(sums, { axes: [3], starts: [valueHeadDim], ends: [valueHeadDim + 1] });
       const y = ops.div(ops.cropTo(sums, 3, valueHeadDim), ops.max(total, least));
-      return o_proj(ops.cast(ops.reshape(y, [batch, seq, heads * valueHeadDim]), x.dtype));
+      return maps.o_proj(ops.cast(ops.reshape(y, [batch, seq, heads * valueHeadDim]), x.dtype));
     });
   },
 });

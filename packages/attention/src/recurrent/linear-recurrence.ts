@@ -1,4 +1,4 @@
-// Recurrences whose state is a matrix per head: linear attention, retention, state space models, the delta rule.
+// Recurrences whose state is a matrix per head: linear attention, retention, gated linear attention, state space models, the delta rule.
 import { type Dim, type NDArray, type TensorType, tryDivDims, type Value } from '@onnxformers/core';
 import { apply, defineOp, mismatch, operandsOf, printType } from '@onnxformers/core/lowering';
 import { inChunks } from './chunks';
@@ -33,8 +33,9 @@ export const LinearRecurrence = defineOp<LinearRecurrenceAttrs, typeof names>({
       throw mismatch('the heads of the values are not a multiple of those of the keys', `a multiple of ${q.dims[2]}`, `${heads}`);
     const each: TensorType = { dtype: v.dtype, dims: [batch, seq, heads] };
     const state: TensorType = { dtype: v.dtype, dims: [batch, heads, q.dims[3]!, v.dims[3]!] };
+    const ofChannels: TensorType = { dtype: v.dtype, dims: [batch, seq, heads, q.dims[3]!] };
     for (const [x, type] of [
-      [decay, each],
+      [decay, decay?.dims.length === 4 ? ofChannels : each],
       [beta, each],
       [past, state],
     ] as const)
@@ -74,7 +75,10 @@ function step({ q, k, v, past, decay, beta }: Arrays, { update, scale }: LinearR
         const row = (b * seq + t) * heads + h;
         const from = ((b * seq + t) * shared + Math.floor((h * shared) / heads)) * n;
         const [key, query] = [k.data.subarray(from, from + n), q.data.subarray(from, from + n)];
-        if (decay) for (let i = 0; i < state.length; i++) state[i]! *= Math.exp(decay.data[row]!);
+        if (decay) {
+          const rate = (i: number): number => decay.data[decay.dims.length === 4 ? row * n + i : row]!;
+          for (let i = 0; i < state.length; i++) state[i]! *= Math.exp(rate(Math.floor(i / width)));
+        }
         for (let c = 0; c < width; c++) {
           const column = (x: Float64Array): number => x.reduce((sum, w, i) => sum + w * state[i * width + c]!, 0);
           const value = v.data[row * width + c]!;
@@ -97,7 +101,7 @@ export interface LinearRecurrenceOptions {
   readonly v: Value;
   /** The state before the first position; zeros if absent. */
   readonly past?: Value | undefined;
-  /** ln of the factor of the state at each position; 0 if absent. */
+  /** ln of the factor of the state at each position, of all its rows or of each; 0 if absent. */
   readonly decay?: Value | undefined;
   /** With it the update is the delta rule. */
   readonly beta?: Value | undefined;
@@ -108,16 +112,17 @@ export interface LinearRecurrenceOptions {
 /**
  * A recurrence with a matrix as its state, and the state after the last position.
  *
- *     S_t = exp(decay_t) S_{t−1} + k_t u_tᵀ      y_t = scale · S_tᵀ q_t
- *     u_t = v_t, with beta (delta rule): u_t = beta_t (v_t − (exp(decay_t) S_{t−1})ᵀ k_t)
+ *     S_t = diag(exp(decay_t)) S_{t−1} + k_t u_tᵀ      y_t = scale · S_tᵀ q_t
+ *     u_t = v_t, with beta (delta rule): u_t = beta_t (v_t − (diag(exp(decay_t)) S_{t−1})ᵀ k_t)
  *
- * Defined in chunks of 64 positions: pairs of positions inside a chunk, one state between chunks. Time and memory are linear in seq.
+ * Defined in chunks of 64 positions, of 16 with a decay for each channel of the keys: pairs of positions inside a chunk, one state between chunks. Time and
+ * memory are linear in seq.
  *
- * Shapes   q, k [batch, seq, key_heads, n] · v [batch, seq, heads, m] · decay, beta [batch, seq, heads] · past [batch, heads, n, m]
- *          → y like v, state [batch, heads, n, m]; each head of keys serves heads / key_heads heads
+ * Shapes   q, k [batch, seq, key_heads, n] · v [batch, seq, heads, m] · decay [batch, seq, heads] or [batch, seq, heads, n] · beta [batch, seq, heads] ·
+ *          past [batch, heads, n, m] → y like v, state [batch, heads, n, m]; each head of keys serves heads / key_heads heads
  * Dtypes   floats, all the same
  * Throws   ShapeError when the operands do not fit
- * Source   Katharopoulos et al. 2020, https://arxiv.org/abs/2006.16236; Yang et al. 2024, https://arxiv.org/abs/2406.06484 and https://arxiv.org/abs/2412.06464
+ * Source   Katharopoulos et al. 2020, https://arxiv.org/abs/2006.16236; Yang et al. 2023, https://arxiv.org/abs/2312.06635; Yang et al. 2024, https://arxiv.org/abs/2406.06484 and https://arxiv.org/abs/2412.06464
  * Lowers   cpu, wasm, webgpu, cuda: LinearAttention · elsewhere: primitives, with a Loop over chunks where the state decays or beta is given
  */
 export function linearRecurrence(o: LinearRecurrenceOptions): readonly [y: Value, state: Value] {

@@ -6,6 +6,11 @@ import { linearRecurrence } from './linear-recurrence';
 const float = (...dims: readonly (number | string)[]): CaseInput => ({ dtype: 'float32', dims });
 const rows = (heads: number, width: number): CaseInput => ({ ...float('batch', 'seq', heads, width), low: -0.7, high: 0.7 });
 const decays = (heads: number): CaseInput => ({ ...float('batch', 'seq', heads), low: -1.5, high: 0 });
+const decaysOfChannels = (heads: number, width: number): CaseInput => ({
+  ...float('batch', 'seq', heads, width),
+  low: -1.5,
+  high: 0,
+});
 const strengths = (heads: number): CaseInput => ({ ...float('batch', 'seq', heads), low: 0, high: 1 });
 
 const recurrences: readonly Omit<OpCase, 'sizes'>[] = [
@@ -23,6 +28,16 @@ const recurrences: readonly Omit<OpCase, 'sizes'>[] = [
     name: 'sum with decay, shared keys and a state',
     inputs: [rows(1, 5), rows(1, 5), rows(3, 2), float('batch', 3, 5, 2), decays(3)],
     build: (_, q, k, v, past, decay) => linearRecurrence({ q: q!, k: k!, v: v!, past, decay, scale: 0.25 }),
+  },
+  {
+    name: 'sum with a decay of each channel, shared keys and a state',
+    inputs: [rows(1, 5), rows(1, 5), rows(2, 3), float('batch', 2, 5, 3), decaysOfChannels(2, 5)],
+    build: (_, q, k, v, past, decay) => linearRecurrence({ q: q!, k: k!, v: v!, past, decay, scale: 0.25 }),
+  },
+  {
+    name: 'delta rule with a decay of each channel',
+    inputs: [rows(2, 5), rows(2, 5), rows(2, 3), decaysOfChannels(2, 5), strengths(2)],
+    build: (_, q, k, v, decay, beta) => linearRecurrence({ q: q!, k: k!, v: v!, decay, beta }),
   },
   {
     name: 'delta rule',

@@ -2,8 +2,10 @@
 import { type AnyModule, ConfigError, causal, type NDArray, slidingWindow } from '@onnxformers/core';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
+import { rotated, turn } from '../turn.test-helper';
 import { callByCall, rowsOf } from './decoding.test-helper';
 import { gatedDeltaNet } from './gated-delta-net';
+import { gatedLinearAttention } from './gated-linear-attention';
 import { linearAttention } from './linear-attention';
 import { mamba2 } from './mamba2';
 import {
@@ -17,6 +19,7 @@ import {
   softplus,
   zeroState,
 } from './plain-recurrence.test-helper';
+import { retention } from './retention';
 
 type Parameters = Readonly<Record<string, NDArray>>;
 
@@ -109,15 +112,78 @@ const plainSums =
     });
   };
 
+const headsOf = (row: Row, heads: number): readonly Row[] => {
+  const width = row.length / heads;
+  return Array.from({ length: heads }, (_, h) => row.slice(h * width, (h + 1) * width));
+};
+const dot = (a: Row, b: Row): number => a.reduce((sum, v, i) => sum + v * b[i]!, 0);
+
+// Pairs of positions at once: the parallel form.
+const fading = { dim: 7, heads: 3, headDim: 4, valueHeadDim: 5 };
+const turned = { ...fading, rotaryEmbedding: turn({}) };
+const plainRetention =
+  (withTurn: boolean) =>
+  (p: Parameters) =>
+  (rows: readonly Row[]): readonly Row[] => {
+    const { heads, headDim: n, valueHeadDim: m } = fading;
+    const map = (name: string) => rows.map((x) => headsOf(mapped(p[`${name}.weight`]!, x), heads));
+    const [q, k, v] = ['q_proj', 'k_proj', 'v_proj'].map(map);
+    const at = (x: Row, t: number) => (withTurn ? rotated(x, t) : x);
+    return rows.map((x, t) => {
+      const gate = mapped(p['g_proj.weight']!, x);
+      const y = Array.from({ length: heads }, (_, h) => {
+        const weights = rows.map((_, j) =>
+          j > t ? 0 : ((1 - 2 ** (-5 - h)) ** (t - j) * dot(at(q![t]![h]!, t), at(k![j]![h]!, j))) / Math.sqrt(n),
+        );
+        const o = Array.from({ length: m }, (_, c) => weights.reduce((sum, w, j) => sum + w * v![j]![h]![c]!, 0));
+        const mean = o.reduce((a, b) => a + b, 0) / m;
+        const deviation = Math.sqrt(o.reduce((sum, w) => sum + (w - mean) ** 2, 0) / m + 1e-5);
+        const [weight, bias] = ['weight', 'bias'].map((part) => p[`group_norm.${part}`]!.data);
+        return o.map((w, c) => ((w - mean) / deviation) * weight![h * m + c]! + bias![h * m + c]!);
+      }).flat();
+      return mapped(
+        p['o_proj.weight']!,
+        y.map((w, i) => w * silu(gate[i]!)),
+      );
+    });
+  };
+
+const channels = { dim: 5, heads: 2, headDim: 3, valueHeadDim: 4, gateRank: 3, temperature: 2 };
+const plainChannels =
+  (p: Parameters) =>
+  (rows: readonly Row[]): readonly Row[] => {
+    const { heads, headDim: n, valueHeadDim: m, temperature } = channels;
+    const states = Array.from({ length: heads }, () => zeroState(n, m));
+    return rows.map((x) => {
+      const ofHeads = (name: string) => headsOf(mapped(p[`${name}.weight`]!, x), heads);
+      const [q, k, v] = ['q_proj', 'k_proj', 'v_proj'].map(ofHeads);
+      const gates = mapped(p['gk_proj.1.weight']!, mapped(p['gk_proj.0.weight']!, x), p['gk_proj.1.bias']);
+      const alpha = headsOf(gates, heads).map((row) => row.map((z) => sigmoid(z) ** (1 / temperature)));
+      const gate = ofHeads('g_proj');
+      const y = states.flatMap((state, h) => {
+        for (let i = 0; i < n; i++)
+          for (let c = 0; c < m; c++) state[i]![c] = alpha[h]![i]! * state[i]![c]! + k![h]![i]! * v![h]![c]!;
+        const o = v![h]!.map((_, c) => q![h]!.reduce((sum, w, i) => sum + w * state[i]![c]!, 0) / Math.sqrt(n));
+        return normed(o, p['g_norm.weight']!, 1e-5).map((w, c) => w * silu(gate[h]![c]!));
+      });
+      return mapped(p['o_proj.weight']!, y);
+    });
+  };
+
 interface Mixer {
   readonly name: string;
   readonly m: AnyModule;
   readonly dim: number;
   readonly plain: (p: Parameters) => (rows: readonly Row[]) => readonly Row[];
+  /** It reads positions, which nothing counts in a state without keys but past_lengths. */
+  readonly positions?: true;
 }
 const causalMixers: readonly Mixer[] = [
   { name: 'gated_delta_net', m: gatedDeltaNet(delta), dim: 7, plain: plainDelta },
   { name: 'mamba2', m: mamba2(space), dim: 5, plain: plainSpace },
+  { name: 'retention', m: retention(fading), dim: 7, plain: plainRetention(false) },
+  { name: 'retention with a rotation', m: retention(turned), dim: 7, plain: plainRetention(true), positions: true },
+  { name: 'gated_linear_attention', m: gatedLinearAttention(channels), dim: 5, plain: plainChannels },
   { name: 'linear_attention', m: linearAttention({ ...sums, causal: true }), dim: 7, plain: plainSums(true) },
 ];
 const all: readonly Mixer[] = [
@@ -147,7 +213,7 @@ describe.each(all.map((c) => [c.name, c] as const))('%s', (_, { m, dim, plain })
   });
 });
 
-describe.each(causalMixers.map((c) => [c.name, c] as const))('%s with a state', (_, { m, dim, plain }) => {
+describe.each(causalMixers.map((c) => [c.name, c] as const))('%s with a state', (_, { m, dim, plain, positions }) => {
   const x = randomArray('x', [2, 13, dim]);
   const whole = (seq: NDArray) => perSequence(seq, plain(runBlock(m, { x }).parameters));
 
@@ -155,7 +221,9 @@ describe.each(causalMixers.map((c) => [c.name, c] as const))('%s with a state', 
     const cuts = [0, 2, 3, 4, 5, 10, 11, 12, 13];
     const calls = cuts.slice(1).map((to, i) => ({ x: rowsOf(x, cuts[i]!, to) }));
     const expected = whole(x);
-    callByCall(m, calls, dim).forEach((y, i) => expectClose(y, rowsOf(expected, cuts[i]!, cuts[i + 1]!), tolerance));
+    callByCall(m, calls, dim, positions ? { io: 16 } : 'io').forEach((y, i) =>
+      expectClose(y, rowsOf(expected, cuts[i]!, cuts[i + 1]!), tolerance),
+    );
   });
 
   it.each([{ io: 16 }])('continues after prompts of different lengths', (state) => {

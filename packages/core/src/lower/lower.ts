@@ -56,13 +56,18 @@ class Lowering {
   private where: ReadonlyMap<Node, string> = new Map();
   private readonly banned = new Set<string>();
   private readonly fitting = new Map<string, true | Reason>();
+  /** What fits by its ops alone: an op that is too large by its definition may become a kernel that never makes the tensor. */
+  private readonly anySize: Target;
 
   constructor(
     private readonly target: Target,
     private readonly machine: Machine,
     private readonly everywhere: readonly Rule[],
     private readonly assumptions: ReadonlySet<Assumption>,
-  ) {}
+  ) {
+    const { mostElements: _, ...anySize } = target;
+    this.anySize = anySize;
+  }
 
   run(graph: Graph): Graph {
     for (let round = 0; round < 200; round++) {
@@ -193,7 +198,7 @@ class Lowering {
 
   // Accepted as it is, or defined by nodes that fit.
   private fits(node: Node): true | Reason {
-    const direct = accepts(this.target, this.machine, node);
+    const direct = accepts(this.anySize, this.machine, node);
     if (direct === true || this.remediable(node, direct)) return true;
     if (!node.op.decompose || subgraphsOf(node).length) return this.promotable(node) ? true : direct;
     const key = fitKey(node);

@@ -6,6 +6,7 @@ import { distilledClassifier } from './distilled-classifier';
 import { dualEncoder } from './dual-encoder';
 import { encoder } from './encoder';
 import { encoderDecoder } from './encoder-decoder';
+import { hyperStack } from './hyper-stack';
 import { inputMasked } from './input-masked';
 import { maskedLm } from './masked-lm';
 import { pooledEncoder } from './pooled-encoder';
@@ -22,6 +23,7 @@ export {
   dualEncoder,
   encoder,
   encoderDecoder,
+  hyperStack,
   inputMasked,
   maskedLm,
   pooledEncoder,
@@ -33,6 +35,7 @@ export {
 export const blocks = [
   stack,
   reversibleStack,
+  hyperStack,
   inputMasked,
   encoder,
   decoder,

@@ -1,8 +1,8 @@
 // A sequence of reversible layers. Gomez et al. 2017, https://arxiv.org/abs/1707.04585
-import { bool, defineBlock, each, int, module, type SequenceContext, slot, type Value } from '@onnxformers/core';
+import { bool, defineBlock, module, type SequenceContext, type Value } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
-import { longestSequence } from './backbone';
 import { inputMaskOf } from './input-masked';
+import { plainStackFields } from './stack-fields';
 
 /**
  * A sequence of reversible layers: both halves start as x, and the result is their mean.
@@ -22,16 +22,7 @@ export const reversibleStack = defineBlock({
   summary: 'A sequence of reversible layers on two copies of the hidden states.',
   source: 'Gomez et al. 2017, https://arxiv.org/abs/1707.04585',
   fields: {
-    /** channels. Inherited from the enclosing block. */
-    dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
-    /** longest sequence; inherited by embeddings, positions and mechanisms of fixed length inside. Inherited from the enclosing block. */
-    seqLen: longestSequence,
-    /** number of layers. Inherited from the enclosing block. */
-    depth: int({ doc: 'number of layers', min: 0, max: 10_000, inherit: true }),
-    /** one config for all layers, or a list of them. */
-    layers: each('layer', { doc: 'one config for all layers, or a list of them' }),
-    /** norm after the last layer. Optional. */
-    norm: slot('norm', { doc: 'norm after the last layer', optional: true }),
+    ...plainStackFields,
     /** the input `input_mask` of the model is added to all channels of both halves. Default: `false`. */
     addInputMask: bool({
       doc: 'the input `input_mask` of the model is added to all channels of both halves',
