@@ -22,6 +22,7 @@ const pages = [
   'docs/guides/packed-batches.md',
   'docs/guides/generation.md',
   'docs/guides/pretrained-models.md',
+  'docs/guides/quantise.md',
   'docs/guides/adding-a-family.md',
   'docs/guides/adding-a-kernel.md',
   'docs/guides/adding-a-target.md',

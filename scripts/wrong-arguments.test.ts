@@ -37,6 +37,7 @@ const unchecked: Readonly<Record<string, readonly string[]>> = {
     'num',
     'rule',
   ],
+  'it is in the bundle of every block with heads': ['mergeHeads', 'splitHeads'],
   'it has no arguments, and serves the thread that runs it': ['serveThread'],
   'for rules, which get graphs, nodes and masks from the driver, for every node that is lowered': [
     'apply',

@@ -6,6 +6,10 @@ export type { BlockConfig, Checkpoint, Family, Translation } from './family';
 export { type FilesByName, filesAt, filesInMemory, type PretrainedFiles } from './files';
 export { fromPretrained, type Pretrained, type PretrainedOptions, type PretrainedReport } from './from-pretrained';
 export type { GenerationOptions } from './generation/settings';
+export { decodeImage, type Sharp } from './images/decode';
+export { type ImageProcessor, imageProcessor } from './images/image-processor';
+export { type ImagePreprocessing, type ImageSize, imagePreprocessing } from './images/preprocessing';
+export type { RawImage, Resampling } from './images/resample';
 export {
   type Form,
   type NameEntry,

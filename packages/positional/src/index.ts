@@ -1,6 +1,7 @@
 // Positional encodings and embeddings.
 import { axialRotary } from './axial-rotary';
 import { alibi, alibiSlopes } from './bias/alibi';
+import { disentangled } from './bias/disentangled';
 import { swinRelative } from './bias/swin-relative';
 import { t5Relative } from './bias/t5-relative';
 import { classToken } from './class-token';
@@ -21,6 +22,7 @@ export {
   axialRotary,
   classToken,
   convStem,
+  disentangled,
   learnable,
   mergePatches,
   multiSectionRotary,
@@ -50,4 +52,5 @@ export const blocks = [
   alibi,
   t5Relative,
   swinRelative,
+  disentangled,
 ] as const;

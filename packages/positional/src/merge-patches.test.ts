@@ -1,4 +1,15 @@
-import { ConfigError, contextOfHiddenStates, module, type SequenceContext, ShapeError, type Value } from '@onnxformers/core';
+import {
+  ConfigError,
+  contextOfHiddenStates,
+  defineBlock,
+  init,
+  module,
+  Parameter,
+  type SequenceContext,
+  ShapeError,
+  type Value,
+} from '@onnxformers/core';
+import * as ops from '@onnxformers/core/ops';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
 import { mergePatches } from './merge-patches';
@@ -30,6 +41,46 @@ describe('merge_patches', () => {
   function placeOf(i: number, positions: number, dim: number): number {
     const [b, c, p] = [Math.floor(i / positions / dim), Math.floor(i / positions) % dim, i % positions];
     return (b * positions + p) * dim + c;
+  }
+
+  it('with a norm reads the cells of a square column by column, and fills the edge with zeros', () => {
+    const [rows, columns, dim, outDim] = [3, 5, 2, 7];
+    const x = randomArray('x', [1, rows * columns, dim]);
+    const norm = scaled(4 * dim);
+    const { outputs, parameters: p } = runBlock(
+      mergePatches({ dim, outDim, kernelSize: 2, bias: false, grid: [rows, columns], norm }),
+      { x },
+    );
+    const at = (r: number, c: number) =>
+      Array.from({ length: dim }, (_, i) => (r < rows && c < columns ? x.data[(r * columns + c) * dim + i]! : 0));
+    const expected = [0, 1].flatMap((r) =>
+      [0, 1, 2].flatMap((c) => {
+        const square = [...at(2 * r, 2 * c), ...at(2 * r + 1, 2 * c), ...at(2 * r, 2 * c + 1), ...at(2 * r + 1, 2 * c + 1)].map(
+          (v, i) => v * p['norm.weight']!.data[i]!,
+        );
+        return Array.from({ length: outDim }, (_, o) =>
+          square.reduce((sum, v, i) => sum + p['proj.weight']!.data[o * 4 * dim + i]! * v, 0),
+        );
+      }),
+    );
+    expectClose(outputs.y!, { dtype: 'float32', dims: [1, 6, outDim], data: Float64Array.from(expected) });
+    expect(() => mergePatches({ dim, kernelSize: 2, stride: 1, norm })).toThrow(/norm: squares with a norm lie side by side/);
+  });
+
+  /** A norm that only multiplies, for the order of channels. */
+  function scaled(width: number) {
+    const norm = defineBlock({
+      kind: 'norm',
+      name: 'scaled',
+      summary: 'Multiplies.',
+      fields: {},
+      examples: [{}],
+      create() {
+        const weight = new Parameter([width], init.ones, { role: 'norm', part: 'weight' });
+        return module({ weight }, (x: Value) => ops.mul(x, x.graph.root.param(weight)));
+      },
+    });
+    return norm({});
   }
 
   it('tells later layers the grid and the positions', () => {

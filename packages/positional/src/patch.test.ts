@@ -79,6 +79,21 @@ describe('patch', () => {
     expect(Array.from(outputs.behind!.data)).toEqual([0, 1, 2, 3, 4, 5, 6]);
   });
 
+  it('fills the edge with zeros, and leaves the bias out', () => {
+    const block = patch({ kernelSize: 4, dim: 5, fillEdge: true, bias: false });
+    const pixels = randomArray('pixels', [1, 3, 6, 9]);
+    const { outputs, parameters: p } = runBlock(block, { pixels });
+    expect(Object.keys(p)).toEqual(['proj.weight']);
+    const data = Float64Array.from({ length: 3 * 8 * 12 }, (_, i) => {
+      const [c, y, x] = [Math.floor(i / 96), Math.floor(i / 12) % 8, i % 12];
+      return y < 6 && x < 9 ? pixels.data[(c * 6 + y) * 9 + x]! : 0;
+    });
+    const whole: NDArray = { dtype: 'float32', dims: [1, 3, 8, 12], data };
+    const bias: NDArray = { dtype: 'float32', dims: [5], data: new Float64Array(5) };
+    expectClose(outputs.y!, patches(whole, p['proj.weight']!, bias, { kernelSize: 4, stride: 4, padding: 0 }));
+    expect(() => patch({ kernelSize: 4, dim: 5, stride: 2, fillEdge: true })).toThrow(/fillEdge: .*side by side/);
+  });
+
   it('has a symbolic grid for an image of any size', () => {
     const graph = traceBlock(patch({ kernelSize: 4, dim: 5 }), { pixels: ['float32', ['batch', 3, 'height', 'width']] });
     expect(graph.outputs[0]!.value.dims).toEqual(['batch', 'floorDiv(height, 4)*floorDiv(width, 4)', 5]);

@@ -55,7 +55,6 @@ export const patch = defineBlock({
   }),
   examples: [
     { kernelSize: 2, dim: 7 },
-    { kernelSize: 3, dim: 5, fillEdge: true },
     { inChannels: 2, kernelSize: 3, stride: 2, padding: 1, bias: false, dim: 5 },
   ],
   properties: ['batchIndependent'],

@@ -55,10 +55,10 @@ export function squares(
   const weight = new Parameter([dim, inChannels, kernelSize, kernelSize], init.fanIn(fan), { ...options, part: 'weight' });
   const bias = biased ? new Parameter([dim], init.fanIn(fan), { ...options, part: 'bias' }) : undefined;
   return module({ weight, bias }, (image: Value) => {
-    for (const size of fillEdge ? [] : image.dims.slice(2))
+    for (const size of image.dims.slice(2))
       image.graph.root.limit({
         size: addDims(size, 2 * padding),
-        min: kernelSize,
+        min: fillEdge ? 1 : kernelSize,
         problem: 'an image smaller than a patch',
         by: `${path}.kernelSize`,
       });

@@ -70,7 +70,6 @@ export const vocab = defineBlock({
     { vocabSize: 23, seqLen: 11, dim: 7 },
     { vocabSize: 23, seqLen: 11, typeVocabSize: 3, dim: 7 },
     { vocabSize: 23, seqLen: 11, positionOffset: 2, padId: 1, dim: 7 },
-    { vocabSize: 23, seqLen: 11, countPadding: true, dim: 7 },
   ],
   properties: ['batchIndependent', 'causal'],
   create({ vocabSize, seqLen, typeVocabSize, positionOffset, padId, countPadding, dim, dropout: p }, { path }) {

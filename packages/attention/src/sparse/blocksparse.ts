@@ -38,7 +38,7 @@ import { masksFromTheStart } from './masks-from-the-start';
  * Throws   ConfigError for a layout that is not square, a padding mask or a memory · ShapeError for another number of heads and for a longer sequence
  * Source   Child et al. 2019, https://arxiv.org/abs/1904.10509
  * Lowers   portable: blocks of keys gathered beside those of queries, in primitives · elsewhere: the same; for few blocks and other masks
- *          MultiHeadAttention with the layout as a tensor · cpu: Attention, in chunks of queries
+ *          MultiHeadAttention with the layout as a tensor
  * Example  const block = blocksparse({ layout: [[[1, 0], [1, 1]]], blockSize: 64 });
  */
 export const blocksparse = defineBlock({

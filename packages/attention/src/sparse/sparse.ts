@@ -40,7 +40,7 @@ import { masksFromTheStart } from './masks-from-the-start';
  * Throws   ConfigError for a key that is no position of the pattern, or listed twice, a padding mask or a memory · ShapeError for another number of heads and for a longer
  *          sequence
  * Source   Gale et al. 2020, https://arxiv.org/abs/2006.10901
- * Lowers   portable: primitives · cpu: MultiHeadAttention, Attention · wasm, webgpu, cuda: MultiHeadAttention; over keys that are gathered beside the queries of each
+ * Lowers   portable: primitives · cpu, wasm, webgpu, cuda: MultiHeadAttention; over keys that are gathered beside the queries of each
  *          block, or with the pattern as a tensor above the threshold and for other masks
  * Example  const block = sparse({ keys: [[[0], [0, 1], [1, 2]]] });
  */

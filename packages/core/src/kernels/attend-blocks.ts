@@ -1,6 +1,5 @@
 // Attention within a window in blocks of primitives, beside the kernels: it computes few pairs more than the window allows.
 import { ceilDivDims, type Dim, mulDims, subDims, termsOf } from '../dim/dim';
-import { apply, type Value } from '../ir/graph';
 import { defineReasons } from '../lower/reason';
 import { type Match, type Rule, refuse, rule } from '../lower/rule';
 import { impliedBy } from '../mask/features';
@@ -9,6 +8,7 @@ import { Attend } from '../ops/attend';
 import { attendParts } from '../ops/attend-parts';
 import { attendBlockwise, type BlockSize, blockSizeOf, readBlockwise } from '../ops/attend-window';
 import { definitionCost, keysOrMany } from '../targets/attention-cost';
+import { isAlwaysWhole, type WholeUpTo, wholeOrDivided } from './attend-divided';
 
 const own = defineReasons({
   fewerKeys: ({ keys, queries }: { readonly keys: Dim; readonly queries: Dim }) =>
@@ -53,24 +53,15 @@ export const useBlocks: Rule = {
     ];
     const cost = costOf(queries, keysOrMany(keys, reading.left + reading.right + 1), each);
     if (rival === undefined && cost >= definitionCost) return refuse(own.fewKeys({ queries, keys, each }));
-    const made = (emit: Match['emit']): Match => ({ covers: node.outputs, cost, emit });
-    if (typeof queries === 'number' && typeof keys === 'number') return made(inBlocks);
-    return made((get) => {
-      const { cond, lessOrEqual, size } = node.graph.ops;
-      const sized = (d: Dim): Value => size(get(k), d, [get(q), get(k)]);
-      // A cheaper rival is taken instead of this match.
-      const relative = definitionCost / Math.max(rival ?? definitionCost, cost);
-      const few =
-        queries === keys
-          ? lessOrEqual(sized(keys), Math.ceil(relative * (each.keys + moving)))
-          : lessOrEqual(sized(mulDims(queries, keys)), sized(pairs(queries, each, relative)));
-      const operands = node.operands.map((operand) => operand && get(operand));
-      return cond(
-        few,
-        () => apply(Attend, operands, { ...node.attrs, undivided: true }),
-        () => inBlocks(get),
-      );
-    });
+    // A cheaper rival is taken instead of this match.
+    const relative = definitionCost / Math.max(rival ?? definitionCost, cost);
+    const few: WholeUpTo =
+      queries === keys
+        ? { size: keys, most: Math.ceil(relative * (each.keys + moving)) }
+        : { size: mulDims(queries, keys), most: pairs(queries, each, relative) };
+    const known = typeof queries === 'number' && typeof keys === 'number';
+    if (!known && isAlwaysWhole(node, few)) return refuse(own.fewKeys({ queries, keys, each }));
+    return { covers: node.outputs, cost, emit: known ? inBlocks : wholeOrDivided(node, [few], inBlocks) };
   }),
   compares: true,
 };

@@ -3,7 +3,7 @@ import { type Dim, mulDims } from '../dim/dim';
 import type { Modifiers } from '../expression/step';
 import type { Attrs } from '../ir/define-op';
 import { freeSizeName } from '../ir/free-names';
-import { apply, type Node, type Value } from '../ir/graph';
+import type { Node, Value } from '../ir/graph';
 import { defineReasons } from '../lower/reason';
 import { reasons } from '../lower/reasons';
 import { type Get, type Match, type MatchContext, type Outcome, type Rule, refuse, rule } from '../lower/rule';
@@ -13,6 +13,7 @@ import { attendInChunks } from '../ops/attend-chunked';
 import { type AttendAttrs, attendParts } from '../ops/attend-parts';
 import { FlexAttend } from '../ops/flex-attend';
 import { mapModifiers } from '../ops/modifiers';
+import { isAlwaysWhole, type WholeUpTo, wholeOrDivided } from './attend-divided';
 import { sparingMatch } from './attend-few-queries';
 
 const own = defineReasons({
@@ -79,7 +80,13 @@ function divided<A extends AttendAttrs & Attrs>(
   const inBias = rival?.match.notes?.some((note) => reasons.maskOverScores.is(note));
   const kept = inBias ? mulDims(batch, queries, keys) : scores;
   const beyond = context.waitsInLoops && typeof kept === 'number' && kept > manyScores;
-  if (!beyond && (isAtMost(scores, fewScores) || [queries, keys].some((d) => isAtMost(d, few)))) return undefined;
+  const whole: readonly WholeUpTo[] = beyond
+    ? []
+    : [
+        { size: queries, most: few },
+        { size: scores, most: fewScores },
+      ];
+  if (!beyond && [...whole, { size: keys, most: few }].some((bound) => isAlwaysWhole(node, bound))) return undefined;
   if (typeof queries !== 'number' && context.cheapest(node as unknown as Node, sparingMatch)) return undefined;
   if (context.waitsInLoops && !beyond) return refuse(own.waits());
   if (noise) return refuse(own.perPair({ what: 'dropout has' }));
@@ -101,28 +108,8 @@ function divided<A extends AttendAttrs & Attrs>(
     };
     return [attendInChunks(get(q), get(k), get(v), options)];
   };
-  const made = (emit: Match['emit']): Match => ({ covers: node.outputs, sparesMemory: true, emit });
-  const bounds = beyond
-    ? []
-    : ([
-        [queries, few],
-        [scores, fewScores],
-      ] as const);
-  const unknown = bounds.filter(([d]) => typeof d !== 'number');
-  if (!unknown.length) return made(inChunks);
-  return made((get) => {
-    const { cond, lessOrEqual, logicalOr, size } = node.graph.ops;
-    const conditions = unknown.map(([d, most]) => lessOrEqual(size(get(k), d, [get(q), get(k)]), most));
-    const operands = node.operands.map((operand) => operand && get(operand));
-    return cond(
-      conditions.reduce(logicalOr),
-      () => apply(node.op, operands, { ...node.attrs, undivided: true }),
-      () => inChunks(get),
-    );
-  });
+  return { covers: node.outputs, sparesMemory: true, emit: wholeOrDivided(node, whole, inChunks) };
 }
-
-const isAtMost = (d: Dim, most: number): boolean => typeof d === 'number' && d <= most;
 
 /** The rules with the size of chunks that was measured. */
 export const useChunks = chunksOf(measured);

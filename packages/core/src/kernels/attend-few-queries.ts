@@ -1,9 +1,10 @@
 // One kernel for few queries and another for many, where the number of queries is known only at run time.
-import { apply, type Rival } from '../ir/graph';
+import type { Rival } from '../ir/graph';
 import { type Rule, rule } from '../lower/rule';
 import { Attend } from '../ops/attend';
 import { attendParts } from '../ops/attend-parts';
 import { definitionCost } from '../targets/attention-cost';
+import { isAlwaysWhole, type WholeUpTo, wholeOrDivided } from './attend-divided';
 
 /** Up to so many queries, transposing keys that are stored as heads takes longer than writing all scores: docs/benchmarks.md. */
 const few = 256;
@@ -17,9 +18,11 @@ export const sparingMatch = (rival: Rival): boolean => rival.workspace === 0 && 
  */
 export const useFewQueries: Rule = {
   ...rule('Attend → by the number of queries', Attend, (node, context) => {
-    const { q, k } = attendParts(node.operands, node.attrs);
+    const { q } = attendParts(node.operands, node.attrs);
     const queries = q.dims[2]!;
-    if (node.attrs.undivided || typeof queries === 'number' || context.waitsInLoops) return undefined;
+    const whole: WholeUpTo = { size: queries, most: few };
+    if (node.attrs.undivided || typeof queries === 'number' || isAlwaysWhole(node, whole) || context.waitsInLoops)
+      return undefined;
     const best = context.cheapest(node);
     if (!best || best.workspace === 0) return undefined;
     const other = context.cheapest(node, sparingMatch);
@@ -29,15 +32,7 @@ export const useFewQueries: Rule = {
       covers: node.outputs,
       sparesMemory: true,
       cost: best.cost,
-      emit(get) {
-        const { cond, lessOrEqual, size } = node.graph.ops;
-        const operands = node.operands.map((operand) => operand && get(operand));
-        return cond(
-          lessOrEqual(size(get(k), queries, [get(q)]), few),
-          () => apply(Attend, operands, { ...node.attrs, undivided: true }),
-          () => other.match.emit(get),
-        );
-      },
+      emit: wholeOrDivided(node, [whole], (get) => other.match.emit(get)),
     };
   }),
   compares: true,

@@ -1,7 +1,7 @@
 // Packed sequences in chunks of queries, where padding them for the attention would compute more.
 import { addDims, type Dim, mulDims } from '../dim/dim';
 import { freeSizeName } from '../ir/free-names';
-import { apply, type Value } from '../ir/graph';
+import type { Value } from '../ir/graph';
 import { defineReasons } from '../lower/reason';
 import { reasons } from '../lower/reasons';
 import { type Match, type Rule, refuse, rule } from '../lower/rule';
@@ -10,6 +10,7 @@ import { Attend } from '../ops/attend';
 import { attendInChunks } from '../ops/attend-chunked';
 import { attendParts } from '../ops/attend-parts';
 import { sourceOf, tokenPlaces } from '../sequence/token-places';
+import { wholeOrDivided } from './attend-divided';
 
 const own = defineReasons({
   waits: () => 'each step of its loop would wait for the device',
@@ -40,33 +41,30 @@ export const packedChunksOf = (rows: number): Rule => ({
     // What has a number for every pair of tokens takes the memory that chunks would spare.
     if (bias || noise || node.attrs.weights || node.graph.root.defined.has(node.outputs[0]!)) return refuse(own.perPair());
     const { scale, softcap } = node.attrs;
+    const inChunks: Match['emit'] = (get) => {
+      const query = get(q);
+      return [
+        attendInChunks(query, get(k), get(v), {
+          mask: mapMask(mask, get),
+          sinks: sinks && get(sinks),
+          scale,
+          softcap,
+          rows,
+          keysName: freeSizeName(query.graph, 'keys_of_chunk'),
+        }),
+      ];
+    };
     const emit: Match['emit'] = (get) => {
-      const { cond, lessOrEqual, size } = node.graph.ops;
-      const operands = node.operands.map((operand) => operand && get(operand));
-      const [query, key, value] = [get(q), get(k), get(v)];
-      const given = { mask: mapMask(mask, get), sinks: sinks && get(sinks) };
+      const { root } = get(q).graph;
       const [places, keyPlaces] = [ofQueries, ofKeys].map((source) =>
-        tokenPlaces(query.graph.root, { ...source, lengths: get(source.lengths) }),
+        tokenPlaces(root, { ...source, lengths: get(source.lengths) }),
       ) as [Value, Value];
-      const near = [query, key, places, keyPlaces];
       const [sequences, longest] = places.dims as [Dim, Dim];
-      const [tokens, keys, longestKeys] = [query.dims[2]!, key.dims[2]!, keyPlaces.dims[1]!];
+      const [tokens, keys, longestKeys] = [q.dims[2]!, k.dims[2]!, keyPlaces.dims[1]!];
       // A chunk attends to the keys of its own queries' sequences: as many as it has queries, and the rest of the first and the last.
-      const inChunks = addDims(mulDims(2 * rows, keys), mulDims(impliedBy(mask).right === 0 ? 1 : 2, tokens, longestKeys));
-      const padded = mulDims(2, sequences, longest, longestKeys);
-      return cond(
-        lessOrEqual(size(query, padded, near), size(query, inChunks, near)),
-        () => apply(Attend, operands, { ...node.attrs, undivided: true }),
-        () => [
-          attendInChunks(query, key, value, {
-            ...given,
-            scale,
-            softcap,
-            rows,
-            keysName: freeSizeName(query.graph, 'keys_of_chunk'),
-          }),
-        ],
-      );
+      const most = addDims(mulDims(2 * rows, keys), mulDims(impliedBy(mask).right === 0 ? 1 : 2, tokens, longestKeys));
+      const padded = { size: mulDims(2, sequences, longest, longestKeys), most };
+      return wholeOrDivided(node, [padded], inChunks, () => [places, keyPlaces])(get);
     };
     return { covers: node.outputs, cost: rival.cost - 1, emit };
   }),

@@ -96,6 +96,7 @@ export function quantizeBlocks(weight: Tensor, format: BlockFormat, dtype?: DTyp
   );
   const step = Math.max(1, Math.floor(atOnce / Math.max(1, columns)));
   const middle = middleOf(bits);
+  const most = 2 ** bits - 1;
   for (let from = 0; from < out; from += step) {
     const count = Math.min(step, out - from);
     const some = rowsOf(weight, from, count);
@@ -113,9 +114,12 @@ export function quantizeBlocks(weight: Tensor, format: BlockFormat, dtype?: DTyp
         const zero = zeroPoints && scale !== 0 ? clamped(-leastOf(some, start, end) / scale, bits) : middle;
         if (zeroPoints) put(zeros, (from + row) * perRow, b, zero, bits);
         const place = ((from + row) * blocks + b) * bytesPerBlock;
+        // This loop sees every element: it calls nothing.
         for (let i = 0; i < blockSize; i++) {
-          const x = start + i < end && scale !== 0 ? some[start + i]! / scale : 0;
-          put(codes, place, i, clamped(x + zero, bits), bits);
+          const exact = start + i < end && scale !== 0 ? some[start + i]! / scale + zero : zero;
+          const code = ((exact < 0 ? 0 : exact > most ? most : exact) + 0.5) | 0;
+          if (bits === 8) codes[place + i] = code;
+          else codes[place + (i >> 1)]! |= code << (4 * (i & 1));
         }
       }
   }

@@ -33,7 +33,6 @@ export function positionsWithin(layout: Layout, dims: readonly [Dim, Dim], g: Gr
  * Lowers   everywhere: Reshape, Transpose, omitted for kernels that read [batch, seq, dim]
  */
 export function splitHeads(x: Value, heads: number, layout: Layout): Value {
-  given('splitHeads', { x, layout }, { layout: aLayout });
   const dim = x.dims.at(-1)!;
   if (x.rank !== (layout.kind === 'packed' ? 2 : 3))
     throw new ShapeError({
@@ -55,7 +54,6 @@ export function splitHeads(x: Value, heads: number, layout: Layout): Value {
  * Lowers   everywhere: Transpose, Reshape, omitted for kernels that write [batch, seq, dim]
  */
 export function mergeHeads(x: Value, layout: Layout): Value {
-  given('mergeHeads', { x, layout }, { layout: aLayout });
   const { reshape, transpose } = x.graph.ops;
   const [batch, heads, seq, headDim] = x.dims as [Dim, Dim, Dim, Dim];
   const rows = transpose(x, [0, 2, 1, 3]);

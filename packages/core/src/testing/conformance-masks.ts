@@ -109,16 +109,21 @@ function checkHiding(e: Example, hiding: Hiding): void {
   const run = (fed: Feeds) => computeExample(e.module, graph, { ...fed, ...masking }, sizes);
   const [before, after] = [run(feeds), run(changed)];
   for (const { name, value } of graph.outputs) {
-    const axis = value.dims.findIndex((d) => typeof subDims(d, 'seq') === 'number');
-    if (axis < 0 && !hiding.pooled) continue;
-    // A prefix token shifts the positions of the input by one.
-    const inFront = axis < 0 ? 0 : (subDims(value.dims[axis]!, 'seq') as number);
+    // Scores of pairs have two: attention masks those of hidden keys afterwards, whatever they are.
+    const axes = value.dims.flatMap((d, axis) => (typeof subDims(d, 'seq') === 'number' ? [axis] : []));
+    if (!axes.length && !hiding.pooled) continue;
     const blind = Array.from({ length: sizes.seq! }, (_, i) => i).filter((row) => hiding.blind(row, sizes));
-    const rows = blind.map((row) => row + inFront);
-    const [x, y] = [before, after].map((results) => (axis < 0 ? results[name]! : taken(results[name]!, axis, rows))) as [
-      NDArray,
-      NDArray,
-    ];
+    const visible = (array: NDArray): NDArray =>
+      axes.reduce((part, axis) => {
+        // A prefix token shifts the positions of the input by one.
+        const inFront = subDims(value.dims[axis]!, 'seq') as number;
+        return taken(
+          part,
+          axis,
+          blind.map((row) => row + inFront),
+        );
+      }, array);
+    const [x, y] = [visible(before[name]!), visible(after[name]!)];
     const { close, error, index } = compare(y, x, { atol: 1e-9, rtol: 1e-9 });
     if (!close)
       throw new Error(`${hiding.kind}: ${name} changes by ${error} at [${index.join(', ')}] with what is hidden from it`);

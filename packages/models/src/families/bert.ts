@@ -25,9 +25,9 @@ export function bertStack(config: ConfigReader): BlockConfig {
 }
 
 /** The norm of all places. */
-export const bertNorm = (config: ConfigReader): BlockConfig => ({
+export const bertNorm = (config: ConfigReader, eps = 1e-12): BlockConfig => ({
   name: 'layer_norm',
-  eps: config.num('layer_norm_eps', 1e-12),
+  eps: config.num('layer_norm_eps', eps),
 });
 
 /** Names of a layer's weights, below the names of two layers. */

@@ -7,6 +7,7 @@ import { bert } from './bert';
 import { bloom } from './bloom';
 import { clip } from './clip';
 import { cohere } from './cohere';
+import { debertaV2 } from './deberta-v2';
 import { deepseekV3 } from './deepseek-v3';
 import { deit } from './deit';
 import { dinov2 } from './dinov2';
@@ -40,7 +41,7 @@ import { whisper } from './whisper';
 
 /** The families of models that are known; `fromPretrained` accepts more by its option `families`. */
 export const families: readonly Family[] = [
-  ...[bert, roberta, distilbert, mpnet, electra, albert, modernbert],
+  ...[bert, roberta, distilbert, mpnet, electra, albert, modernbert, debertaV2],
   ...[gpt2, gptNeox, opt, bloom, mpt, falcon, phi, phi3, stablelm, starcoder2],
   ...[llama, mistral, qwen2, qwen3, smollm3, granite, olmo2, cohere],
   ...[gemma, gemma2, gemma3],

@@ -61,6 +61,9 @@ function nameOf(stored: string, sandwich: boolean): string {
   return `model.layers.${layer}.${ours}.${end}`;
 }
 
+/** Names have at most 64 bytes by the format. */
+const longestName = 256;
+
 /**
  * Reads the header of a GGUF file of the architectures llama, qwen2, qwen3, gemma, gemma2 and gemma3.
  *
@@ -95,6 +98,13 @@ export async function readGguf(source: ByteSource, path: string): Promise<GgufCh
   const tensors = new Map<string, LazyTensor>();
   const packed = new Map<string, RepackedTensor>();
   for (const { name, shape, dtype, offset } of tensorInfos) {
+    if (name.length > longestName)
+      throw new FileError({
+        path,
+        problem: 'a name of a tensor that is too long',
+        expected: `at most ${longestName} characters`,
+        got: String(name.length),
+      });
     const format = ggufFormats[dtype];
     if (!format)
       throw new FileError({

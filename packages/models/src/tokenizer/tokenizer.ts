@@ -1,7 +1,7 @@
 // The tokenizer of a checkpoint: texts as token ids and back.
 
 import { Tokenizer as Engine } from '@huggingface/tokenizers';
-import { ConfigError, checkArguments, describe, FileError, type Tensor, tensor } from '@onnxformers/core';
+import { ConfigError, checkArguments, describe, FileError, OnnxformersError, type Tensor, tensor } from '@onnxformers/core';
 import { type ConfigReader, configReader, parseJson } from '../config';
 import { type PretrainedFiles, readFile } from '../files';
 import { arranged, type Place, type Sequence, shortened, type Truncation } from './arrangement';
@@ -100,7 +100,8 @@ export async function loadTokenizer(files: PretrainedFiles): Promise<Tokenizer> 
     });
   const config = (await jsonOf(files, 'tokenizer_config.json')) ?? configReader({}, 'tokenizer_config.json');
   const map = await jsonOf(files, 'special_tokens_map.json');
-  return tokenizerOf(json, config, map, await templatesIn(files, config));
+  const templates = await templatesIn(files, config);
+  return readable(json, () => tokenizerOf(json, config, map, templates));
 }
 
 async function jsonOf(files: PretrainedFiles, name: string): Promise<ConfigReader | undefined> {
@@ -120,13 +121,16 @@ async function templatesIn(files: PretrainedFiles, config: ConfigReader): Promis
 function engineOf(json: ConfigReader, config: ConfigReader): Engine {
   if (!json.section('model'))
     throw json.refuse('model', 'not a tokenizer', 'a model: WordPiece, BPE or Unigram with its vocabulary');
+  return readable(json, () => new Engine(json.raw, config.raw));
+}
+
+/** The engine does not check its file: parts that it misses are errors of JavaScript, some of them not before a text is read. */
+function readable<T>({ path }: ConfigReader, work: () => T): T {
   try {
-    return new Engine(json.raw, config.raw);
+    return work();
   } catch (cause) {
-    throw new ConfigError(
-      { path: json.path, problem: 'a tokenizer that cannot be read', got: (cause as Error).message },
-      { cause },
-    );
+    if (cause instanceof OnnxformersError) throw cause;
+    throw new ConfigError({ path, problem: 'a tokenizer that cannot be read', got: (cause as Error).message }, { cause });
   }
 }
 
@@ -194,14 +198,15 @@ function tokenizerOf(
   for (const [id, token] of engine.get_added_tokens_decoder()) if (token.special) specialIds.add(id);
   const names = Object.fromEntries(Object.entries(special).map(([role, { token }]) => [role, token]));
 
-  const plain = (text: string): readonly number[] => engine.encode(checkText(text), { add_special_tokens: false }).ids;
+  const plain = (text: string): readonly number[] =>
+    readable(json, () => engine.encode(checkText(text), { add_special_tokens: false }).ids);
 
   function sequence(
     text: string,
     { text_pair, add_special_tokens = true, truncation = false, max_length }: EncodeOptions,
   ): Sequence {
     const texts = text_pair === undefined ? [plain(text)] : [plain(text), plain(text_pair)];
-    const places = placesOf(engine, texts.length === 2, add_special_tokens);
+    const places = readable(json, () => placesOf(engine, texts.length === 2, add_special_tokens));
     return arranged(places, truncation ? shortened(places, texts, max_length ?? maxLength, truncation) : texts);
   }
 
@@ -256,7 +261,7 @@ function tokenizerOf(
     tokenize: (text: string, o: EncodeOptions = {}) => sequence(text, o).ids.map((id) => engine.id_to_token(id) ?? ''),
     decode(ids: Iterable<number | bigint>, o: DecodeOptions = {}) {
       const all = Array.from(ids, Number);
-      return all.length ? engine.decode(all, o) : '';
+      return all.length ? readable(json, () => engine.decode(all, o)) : '';
     },
     applyChatTemplate: (messages: readonly ChatMessage[], o: ChatOptions = {}) => renderChat(templates, messages, o, names),
     idOf: (token: string) => engine.token_to_id(token),

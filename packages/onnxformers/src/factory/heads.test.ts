@@ -102,6 +102,14 @@ describe('pooling', () => {
       ],
     ],
     [
+      'padding on the left',
+      left,
+      [
+        [1, 2, 3, 4, 5, 6],
+        [4, 5, 6],
+      ],
+    ],
+    [
       'lengths',
       lengths,
       [
@@ -114,7 +122,7 @@ describe('pooling', () => {
     const h = hidden(feeds);
     const rest = [0, 1].map((b) => mean(h, b, at[b]!));
     expectClose(pooled('rest').pooler_output!, array([2, dim], rest.flat()));
-    const both = [0, 1].flatMap((b) => [...row(h, b, 0), ...rest[b]!]);
+    const both = [0, 1].flatMap((b) => [...row(h, b, at[b]![0]! - 1), ...rest[b]!]);
     expectClose(pooled('first_and_rest').pooler_output!, array([2, 2 * dim], both));
   });
 

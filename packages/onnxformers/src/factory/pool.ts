@@ -120,12 +120,11 @@ function meanOf(x: Value, real: Value | undefined): Value {
   return ops.cast(ops.div(ops.reduceSum(rows, [1], { keepDims: false }), count), x.dtype);
 }
 
-/** Real positions after the first. */
+/** Real positions after the first of them. */
 function restOf(x: Value, real: Value | undefined): Value {
-  const { greater, iota, logicalAnd, reshape } = x.graph.ops;
-  const seq = x.dims[1]!;
-  const later = greater(reshape(iota(x, seq), [1, seq]), 0);
-  return real ? logicalAnd(real, later) : later;
+  const { cast, cumSum, greater, iota, logicalAnd, unsqueeze } = x.graph.ops;
+  if (!real) return greater(unsqueeze(iota(x, x.dims[1]!), [0]), 0);
+  return logicalAnd(real, greater(cumSum(cast(real, 'int64'), 1), 1));
 }
 
 /** The first real position of an id, or of the largest; position 0 without one. */

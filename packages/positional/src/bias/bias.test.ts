@@ -1,7 +1,7 @@
 import { ConfigError, type NDArray, namesOf } from '@onnxformers/core';
 import { expectClose, randomArray, runBlock, traceBlock } from '@onnxformers/core/testing';
 import { describe, expect, it } from 'vitest';
-import { alibi, alibiSlopes, swinRelative, t5Relative } from '../index';
+import { alibi, alibiSlopes, disentangled, swinRelative, t5Relative } from '../index';
 
 const given = (heads: number, seq: number, batch = 2) => ({
   q: randomArray('q', [batch, heads, seq, 3]),
@@ -172,4 +172,78 @@ it('both refuse a memory, and a cache with position_ids', () => {
   const own = { ...shapes, k: shapes.q } as const;
   const ids = { ...own, position_ids: ['int64', ['batch', 'seq']] } as const;
   expect(() => traceBlock(t5Relative({ heads: 2 }), ids, { state: 'io' })).toThrow(/position_ids together with a state/);
+});
+
+describe('disentangled', () => {
+  const [heads, width, batch] = [2, 3, 2];
+  const dim = heads * width;
+
+  /** The formula in plain loops: rows of the embeddings by distance, projected, against queries and keys. */
+  function expected(
+    span: number,
+    seq: number,
+    row: (distance: number) => number,
+    { q, k, p }: { q: NDArray; k: NDArray; p: Readonly<Record<string, NDArray>> },
+    terms: { c2p: boolean; p2c: boolean },
+  ): NDArray {
+    const table = p['rel_embeddings.weight']!.data;
+    const projected = (name: string, r: number, channel: number): number => {
+      let sum = p[`${name}.bias`]!.data[channel]!;
+      for (let c = 0; c < dim; c++) sum += p[`${name}.weight`]!.data[channel * dim + c]! * table[r * dim + c]!;
+      return sum;
+    };
+    const data: number[] = [];
+    for (let b = 0; b < batch; b++)
+      for (let h = 0; h < heads; h++)
+        for (let i = 0; i < seq; i++)
+          for (let j = 0; j < seq; j++) {
+            const r = Math.min(Math.max(row(i - j) + span, 0), 2 * span - 1);
+            let sum = 0;
+            for (let c = 0; c < width; c++) {
+              const at = (x: NDArray, place: number) => x.data[((b * heads + h) * seq + place) * width + c]!;
+              if (terms.c2p) sum += at(q, i) * projected('pos_key_proj', r, h * width + c);
+              if (terms.p2c) sum += at(k, j) * projected('pos_query_proj', r, h * width + c);
+            }
+            data.push(0.5 * sum);
+          }
+    return { dtype: 'float32', dims: [batch, heads, seq, seq], data: Float64Array.from(data) };
+  }
+  const feeds = (seq: number) => ({
+    q: randomArray('q', [batch, heads, seq, width]),
+    k: randomArray('k', [batch, heads, seq, width]),
+  });
+
+  it.each([
+    [true, true],
+    [true, false],
+    [false, true],
+  ])('scores queries with distances: %s, keys with distances: %s', (contentToPosition, positionToContent) => {
+    const block = disentangled({ dim, heads, span: 4, scale: 0.5, contentToPosition, positionToContent });
+    const { outputs, parameters: p } = runBlock(block, feeds(7));
+    const terms = { c2p: contentToPosition, p2c: positionToContent };
+    expectClose(
+      outputs.y!,
+      expected(4, 7, (d) => d, { ...feeds(7), p }, terms),
+      { atol: 1e-6, rtol: 1e-6 },
+    );
+  });
+
+  it('lets large distances share embeddings', () => {
+    // With 4 distances on each side and 9 as the largest, the logarithmic part has one step: 2 < d < 9 → 3, and 9 and more → 4.
+    const bucket = (d: number) => Math.sign(d) * (Math.abs(d) <= 2 ? Math.abs(d) : Math.abs(d) < 9 ? 3 : 4);
+    const block = disentangled({ dim, heads, span: 4, buckets: true, maxDistance: 9, scale: 0.5 });
+    const { outputs, parameters: p } = runBlock(block, feeds(13));
+    expectClose(outputs.y!, expected(4, 13, bucket, { ...feeds(13), p }, { c2p: true, p2c: true }), { atol: 1e-6, rtol: 1e-6 });
+  });
+
+  it('refuses what it cannot compute', () => {
+    expect(() => disentangled({ dim, heads, span: 4, contentToPosition: false, positionToContent: false })).toThrow(
+      /neither term/,
+    );
+    expect(() => disentangled({ dim, heads: 4, span: 4 })).toThrow(/heads does not divide dim/);
+    expect(() => disentangled({ dim, heads, span: 1, buckets: true })).toThrow(/span: too few distances/);
+    expect(() => disentangled({ dim, heads, span: 8, buckets: true, maxDistance: 5 })).toThrow(/an integer > 5/);
+    const others = { q: randomArray('q', [1, heads, 3, width]), k: randomArray('k', [1, 1, 3, width]) };
+    expect(() => runBlock(disentangled({ dim, heads, span: 4 }), others)).toThrow(/k has other heads/);
+  });
 });
