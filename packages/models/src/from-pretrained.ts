@@ -5,12 +5,10 @@ import {
   checkOptions,
   FileError,
   type KindModule,
-  type LazyTensor,
   namesOf,
   openSafetensors,
   openSharded,
   type Quantize,
-  type QuantizedModule,
   quantizeWeights,
 } from '@onnxformers/core';
 import { inputsOf, zoo } from 'onnxformers';
@@ -20,7 +18,8 @@ import { type BlockConfig, type Family, familyOf } from './family';
 import { type FilesByName, filesInMemory, type PretrainedFiles, readFile } from './files';
 import { withBlocks } from './gguf/blocks-in-model';
 import { type GgufCheckpoint, readGguf } from './gguf/read';
-import { type WeightNames, weightNames } from './names';
+import { weightNames } from './names';
+import type { Pretrained, PretrainedReport } from './pretrained';
 import { checkTask, type Task, taskOf } from './task';
 import { completeNames, findWeights, type NamedWeights, type Stored, sameWeights } from './weights';
 
@@ -40,43 +39,6 @@ export interface PretrainedOptions {
   readonly ggufFile?: string;
   /** Stores matrices as codes of 4 or 8 bits (weight-only quantization): `'int4'`, `'int8'`, or formats by role. See `quantizeWeights`. */
   readonly quantize?: Quantize | false;
-}
-
-/** A pretrained model: everything that `compile` needs. */
-export interface Pretrained {
-  /** An ordinary module. */
-  readonly module: KindModule<'model'>;
-  /** Its config, for `zoo.parse('model', config)`: change it to swap a mechanism, and use the same weights. */
-  readonly config: BlockConfig;
-  /** Weights by the names of the module's parameters; each is read when it is needed. */
-  readonly weights: ReadonlyMap<string, LazyTensor>;
-  /** Inputs for `compile`. */
-  readonly inputs: CompileOptions['inputs'];
-  readonly task: Task;
-  /** `model_type` of the config. */
-  readonly modelType: string;
-  /** The checkpoint's config.json as it is. */
-  readonly original: Readonly<Record<string, unknown>>;
-  /** Reads the keys of `original`. */
-  readonly reader: ConfigReader;
-  /** Names of the weights in checkpoints. */
-  readonly names: WeightNames;
-  /** What became of the checkpoint's weights. */
-  readonly report: PretrainedReport;
-  /** The format of each matrix that `quantize` stores in another one, by the path of the weight; empty without it. */
-  readonly formats: QuantizedModule<KindModule<'model'>>['formats'];
-  /** Where it was read from, with the files of its tokenizer, its preprocessing and its generation. */
-  readonly files: PretrainedFiles;
-}
-
-/** What became of the weights of a checkpoint. */
-export interface PretrainedReport {
-  /** Our name → the name in the checkpoint. */
-  readonly storedAs: ReadonlyMap<string, string>;
-  /** In the checkpoint, of heads that this task does not have. */
-  readonly unused: readonly string[];
-  /** Buffers that no model needs. */
-  readonly ignored: readonly string[];
 }
 
 /**

@@ -4,7 +4,7 @@ export { type ConfigReader, configReader } from './config';
 export { families } from './families/index';
 export type { BlockConfig, Checkpoint, Family, Translation } from './family';
 export { type FilesByName, filesAt, filesInMemory, type PretrainedFiles } from './files';
-export { fromPretrained, type Pretrained, type PretrainedOptions, type PretrainedReport } from './from-pretrained';
+export { fromPretrained, type PretrainedOptions } from './from-pretrained';
 export type { GenerationOptions } from './generation/settings';
 export { decodeImage, type Sharp } from './images/decode';
 export { type ImageProcessor, imageProcessor } from './images/image-processor';
@@ -39,6 +39,7 @@ export type { Summarized, Text2Text, TextToText, Translated } from './pipeline/t
 export type { LabelledToken, TokenClassification, TokenClassificationOptions } from './pipeline/token-classification';
 export type { ZeroShot, ZeroShotClassification, ZeroShotOptions } from './pipeline/zero-shot-classification';
 export type { Device, PlaceOptions } from './place';
+export type { Pretrained, PretrainedReport } from './pretrained';
 export { type Task, tasks } from './task';
 export type { ChatMessage, ChatOptions } from './tokenizer/chat-template';
 export {

@@ -3,8 +3,9 @@ import { checkArguments, FileError, type LazyTensor, type Ort, type Tensor } fro
 import { fileSource, saveBytes, saveSafetensors, saveText } from '@onnxformers/core/node';
 import { companions } from './companions';
 import { type FilesByName, insideName, type PretrainedFiles, readFile } from './files';
-import { fromPretrained as fromFiles, type Pretrained, type PretrainedOptions } from './from-pretrained';
+import { fromPretrained as fromFiles, type PretrainedOptions } from './from-pretrained';
 import { pipeline as ofFiles, type Pipeline, type PipelineOptions, type PipelineTask } from './pipeline/pipeline';
+import type { Pretrained } from './pretrained';
 import { storedTensors } from './stored';
 
 /**

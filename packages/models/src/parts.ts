@@ -11,7 +11,7 @@ import {
   type Value,
 } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
-import type { Pretrained } from './from-pretrained';
+import type { Pretrained } from './pretrained';
 
 type Inputs = Readonly<Record<string, Value>>;
 

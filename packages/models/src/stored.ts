@@ -1,6 +1,6 @@
 // The tensors of a checkpoint from the weights of a model.
 import { expressWeight, type LazyTensor, type Tensor, WeightError } from '@onnxformers/core';
-import type { Pretrained } from './from-pretrained';
+import type { Pretrained } from './pretrained';
 
 /**
  * The tensors of a checkpoint by their names there, with some weights changed.

@@ -162,8 +162,8 @@ describe('the cheaper one is chosen', () => {
     expect(chosen(targets.cuda, 'float32', true)).toEqual(['blocks', expect.stringMatching(/Attention where/)]);
   });
   it('a kernel that skips the keys outside its window', () => {
-    expect(chosen(targets.cuda, 'float16', true)).toEqual(['GroupQueryAttention']);
-    expect(chosen(targets.cuda, 'float16', true, 65_536)).toEqual(['GroupQueryAttention']);
+    expect(chosen(targets.cuda, 'float16', true)).toEqual(['Attend(window) → PagedAttention']);
+    expect(chosen(targets.cuda, 'float16', true, 65_536)).toEqual(['Attend(window) → PagedAttention']);
   });
 });
 
@@ -191,7 +191,11 @@ describe('explain says why there are no blocks', () => {
       window(5),
       shapes(1, 'past + 1'),
     ],
-    ['blocks would have 536870912 queries, at most 32768 are allowed', window(2 ** 31 - 1), shapes('seq')],
+    [
+      'blocks would have 536870912 queries and 2684354560 keys, at most 2147483647 pairs are allowed',
+      window(2 ** 31 - 1),
+      shapes('seq'),
+    ],
   ] as [string, Mask<never>, Inputs, boolean?][])('%s', (reason, mask, inputs, bias) =>
     expect(told(mask, inputs, bias)).toContain(`Attend → blocks: ${reason}`),
   );

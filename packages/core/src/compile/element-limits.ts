@@ -3,7 +3,10 @@ import { type Dim, mulDims, subDims, termsOf } from '../dim/dim';
 import type { Graph, Limit } from '../ir/graph';
 import { subgraphsOf } from '../ir/graph';
 
-/** One limit for each number of elements that no other one is at least as large as. */
+/**
+ * One limit for each number of elements that no other one is at least as large as. The branches of an If are not counted: which of them runs depends on the sizes,
+ * so what one of them cannot count says nothing about a run that takes the other.
+ */
 export function elementLimits(graph: Graph, most: number, target: string): readonly Limit[] {
   const counts = new Map<string, Dim>();
   const visit = ({ nodes }: Graph): void => {
@@ -12,7 +15,7 @@ export function elementLimits(graph: Graph, most: number, target: string): reado
         const key = dims.join();
         if (dims.some((d) => typeof d === 'string') && !counts.has(key)) counts.set(key, mulDims(...dims));
       }
-      for (const [, inner] of subgraphsOf(node)) visit(inner);
+      if (node.op.key !== 'If') for (const [, inner] of subgraphsOf(node)) visit(inner);
     }
   };
   visit(graph);

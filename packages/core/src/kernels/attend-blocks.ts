@@ -18,12 +18,12 @@ const own = defineReasons({
   nothing: () => 'there are no queries',
   undivided: () => 'this is a part of an attention, or attends to few keys: there is nothing to divide',
   weights: () => 'blocks do not return weights of all pairs of queries and keys',
-  tooWide: ({ block, most }: { readonly block: number; readonly most: number }) =>
-    `blocks would have ${block} queries, at most ${most} are allowed; a sequence that short fits in one block`,
+  tooWide: ({ each, most }: { readonly each: BlockSize; readonly most: number }) =>
+    `blocks would have ${each.queries} queries and ${each.keys} keys, at most ${most} pairs are allowed; a sequence that short fits in one block`,
 });
 
-/** In queries. Wider windows cover all keys for which the scores of every pair fit into memory. */
-const mostBlock = 32_768;
+/** Pairs of a block. Wider windows cover all keys for which the scores of every pair fit into memory, and kernels count no more elements. */
+const mostPairs = 2 ** 31 - 1;
 /** Moving rows into blocks and back takes as long as attending to so many further keys: docs/benchmarks.md. */
 const moving = 128;
 
@@ -44,7 +44,7 @@ export const useBlocks: Rule = {
     if (node.attrs.weights) return refuse(own.weights());
     if (node.attrs.undivided) return refuse(own.undivided());
     const each = blockSizeOf(reading.left, reading.right);
-    if (each.queries > mostBlock) return refuse(own.tooWide({ block: each.queries, most: mostBlock }));
+    if (each.queries * each.keys > mostPairs) return refuse(own.tooWide({ each, most: mostPairs }));
 
     const rival = context.cheapest(node)?.cost;
     const { scale, softcap } = node.attrs;

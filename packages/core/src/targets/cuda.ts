@@ -1,5 +1,6 @@
 // ONNX Runtime's CUDA provider.
 
+import { tryDivDims } from '../dim/dim';
 import { operandOf } from '../ir/define-op';
 import type { Node } from '../ir/graph';
 import { defineReasons, type Reason } from '../lower/reason';
@@ -76,7 +77,9 @@ function withinWindow(whole: number, node: Node, machine: Machine): number {
   if (!(window > 0)) return whole;
   // Of packed tokens the mean number, if it is known.
   const [tokens, sequences] = k!.rank === 2 ? [k!.dims[0]!, operands[6]?.dims[0] ?? 'sequences'] : [k!.dims[1]!, 1];
-  const keys = typeof tokens === 'number' && typeof sequences === 'number' ? tokens / Math.max(1, sequences) : 'keys';
+  const mean =
+    typeof tokens === 'number' && typeof sequences === 'number' ? tokens / Math.max(1, sequences) : tryDivDims(tokens, sequences);
+  const keys = mean ?? 'keys';
   const share = Math.min(1, (window + 128) / keysOrMany(keys, window));
   if (op.key === 'com.microsoft.GroupQueryAttention') return past ? whole * share : Math.min(whole, 6 * share);
   // Pages are read by a slower kernel before Ampere.

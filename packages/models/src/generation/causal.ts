@@ -1,7 +1,7 @@
 // A decoder with a growing cache.
 import { compile, createRunner, type Runner } from '@onnxformers/core';
-import type { Pretrained } from '../from-pretrained';
 import type { Place } from '../place';
+import type { Pretrained } from '../pretrained';
 
 /** Compiles a decoder for generation: padded prompts, then one token a call. */
 export async function causalRunner({ module, weights }: Pretrained, { ort, target, dtype }: Place): Promise<Runner> {

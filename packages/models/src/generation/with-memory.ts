@@ -1,8 +1,8 @@
 // An encoder-decoder: the memory is computed once, the decoder has a growing cache.
 import { compile, createRunner, type InputType, type Runner, type Tensor, tensor } from '@onnxformers/core';
-import type { Pretrained } from '../from-pretrained';
 import { partsOf } from '../parts';
 import type { Place } from '../place';
+import type { Pretrained } from '../pretrained';
 import type { Start } from './generate';
 
 /** Runners of an encoder and of its decoder. */

@@ -1,6 +1,6 @@
 // The matrices of a GGUF file as blocks of codes in the model, where a kernel can read them as they are.
 import { type LazyTensor, namesOf, type Parameter, quantizedBlocks, reparametrize, type Tensor } from '@onnxformers/core';
-import type { Pretrained } from '../from-pretrained';
+import type { Pretrained } from '../pretrained';
 import type { GgufCheckpoint, RepackedTensor } from './read';
 
 /** The model with codes and scales in place of the dequantised matrices. */

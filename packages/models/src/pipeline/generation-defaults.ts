@@ -1,7 +1,7 @@
 // The settings of generation that come with a checkpoint.
 import { type ConfigReader, configReader, parseJson } from '../config';
 import { readFile } from '../files';
-import type { Pretrained } from '../from-pretrained';
+import type { Pretrained } from '../pretrained';
 
 const name = 'generation_config.json';
 

@@ -1,7 +1,7 @@
 // A pretrained model that texts can be fed to.
 import { compile, createRunner, type Runner, type Tensor, tensor } from '@onnxformers/core';
-import type { Pretrained } from '../from-pretrained';
 import type { Place } from '../place';
+import type { Pretrained } from '../pretrained';
 import type { Encoded } from '../tokenizer/tokenizer';
 
 /** A model that has one call: no cache. */

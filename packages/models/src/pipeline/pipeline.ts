@@ -2,9 +2,10 @@
 import { ConfigError, checkOptions, describe, nearest, type Ort } from '@onnxformers/core';
 import type { Family } from '../family';
 import type { FilesByName, PretrainedFiles } from '../files';
-import { fromPretrained, type Pretrained } from '../from-pretrained';
+import { fromPretrained } from '../from-pretrained';
 import { withoutEffect } from '../generation/settings';
 import { type PlaceOptions, placeOf } from '../place';
+import type { Pretrained } from '../pretrained';
 import type { Task } from '../task';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer';
 import { generationDefaults } from './generation-defaults';

@@ -1,6 +1,7 @@
 // What a pipeline's task is made of.
-import type { Pretrained } from '../from-pretrained';
+
 import type { Place } from '../place';
+import type { Pretrained } from '../pretrained';
 import type { Task } from '../task';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 

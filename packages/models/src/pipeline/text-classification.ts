@@ -1,6 +1,6 @@
 // Labels of texts.
 import { checkOptions } from '@onnxformers/core';
-import type { Pretrained } from '../from-pretrained';
+import type { Pretrained } from '../pretrained';
 import { best, labelOf, rowOf, softmax, textModel } from './model';
 import type { TaskDefinition } from './task';
 

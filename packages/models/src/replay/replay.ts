@@ -13,12 +13,13 @@ import {
 } from '@onnxformers/core';
 import { families as known } from '../families/index';
 import { type Family, familyOf, unknownFamily } from '../family';
-import { type Pretrained, readConfig } from '../from-pretrained';
+import { readConfig } from '../from-pretrained';
 import { causalRunner } from '../generation/causal';
 import { likeliest } from '../generation/choose';
 import { generateTokens, type Rows, type Start } from '../generation/generate';
 import { withMemory } from '../generation/with-memory';
 import { filesIn, fromPretrained } from '../node';
+import type { Pretrained } from '../pretrained';
 import { allowed, type Case, type Precision, type Run } from './case';
 import { difference, ofQueries } from './compare';
 
