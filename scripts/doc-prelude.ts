@@ -29,6 +29,7 @@ export declare const ctx: SequenceContext;
 /** A module that is not compiled yet, and one of a kind. */
 export declare const block: AnyModule;
 export declare const layers: KindModule<'stack'>;
+export declare const images: KindModule<'model'>;
 export declare const myAttention: AnyBlock;
 export declare const model: Model;
 export declare const inputs: CompileOptions['inputs'];

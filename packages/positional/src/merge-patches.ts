@@ -35,7 +35,7 @@ import { asRows, filled, squares } from './squares';
  * Rows and columns of the input are the option `grid`, otherwise those of the patches before it, otherwise those of a square.
  *
  * Shapes   x [batch, height · width, dim] → [batch, floorDiv(height + 2*padding - kernelSize + stride, stride)*floorDiv(width + 2*padding -
- *          kernelSize + stride, stride), outDim]
+ *          kernelSize + stride, stride), outDim], or [batch, floorDiv(height + stride - 1, stride)*floorDiv(width + stride - 1, stride), outDim] with a norm
  * Dtypes   float32, float16, bfloat16
  * Masks    none, and no attention bias: they refer to other positions
  * Throws   ShapeError where rows and columns are not known or do not fit the number of positions · ConfigError for a padding of a whole patch, for a norm with

@@ -36,7 +36,7 @@ import { storedSparsely } from './stored-sparsely';
  *          neither supports
  * Throws   ConfigError for an even window that is not causal, and for learned sinks without heads · ShapeError when q and k differ in head_dim
  * Source   Beltagy et al. 2020, https://arxiv.org/abs/2004.05150
- * Lowers   portable: blocks of primitives · elsewhere: GroupQueryAttention if causal, MultiHeadAttention; blocks for many positions · cpu: Attention, in chunks of queries · cuda: Attention, PagedAttention
+ * Lowers   portable: blocks of primitives · elsewhere: MultiHeadAttention, blocks for many positions · cpu, wasm, webgpu: GroupQueryAttention if causal · cpu: Attention, in chunks of queries · cuda: Attention, PagedAttention if causal
  * Example  const block = local({ window: 7 });
  */
 export const local = defineBlock({

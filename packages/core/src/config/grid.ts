@@ -23,7 +23,7 @@ export function cellsOf({ about: { config } }: AnyModule): number | 'seq' {
 /**
  * The inputs of a block with the field of {@link gridField} that is compiled alone: x [batch, rows · columns, dim].
  *
- * Example  const block = defineBlock({ …, inputs: imageInputs });
+ * Example  const { x: image } = imageInputs(block);
  */
 export const imageInputs = (m: AnyModule) =>
   ({ x: { dtype: 'float32', dims: ['batch', cellsOf(m), m.about.config!.dim as number] } }) as const;

@@ -114,10 +114,9 @@ export function quantizeBlocks(weight: Tensor, format: BlockFormat, dtype?: DTyp
         const zero = zeroPoints && scale !== 0 ? clamped(-leastOf(some, start, end) / scale, bits) : middle;
         if (zeroPoints) put(zeros, (from + row) * perRow, b, zero, bits);
         const place = ((from + row) * blocks + b) * bytesPerBlock;
-        // This loop sees every element: it calls nothing.
         for (let i = 0; i < blockSize; i++) {
           const exact = start + i < end && scale !== 0 ? some[start + i]! / scale + zero : zero;
-          const code = ((exact < 0 ? 0 : exact > most ? most : exact) + 0.5) | 0;
+          const code = (Math.min(Math.max(exact, 0), most) + 0.5) | 0;
           if (bits === 8) codes[place + i] = code;
           else codes[place + (i >> 1)]! |= code << (4 * (i & 1));
         }

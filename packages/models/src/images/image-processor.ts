@@ -1,5 +1,5 @@
 // Images as the input of a pretrained model.
-import { FileError, ShapeError, type Tensor } from '@onnxformers/core';
+import { checkArguments, FileError, ShapeError, type Tensor } from '@onnxformers/core';
 import { parseJson } from '../config';
 import { type FilesByName, filesInMemory, type PretrainedFiles, readFile } from '../files';
 import { type ImagePreprocessing, type ImageSize, imagePreprocessing } from './preprocessing';
@@ -29,6 +29,7 @@ const file = 'preprocessor_config.json';
  *            const pixels = images.process([{ width: 2, height: 1, data: Uint8Array.of(255, 0, 0, 0, 255, 0) }]);
  */
 export async function imageProcessor(files: PretrainedFiles | FilesByName): Promise<ImageProcessor> {
+  checkArguments('imageProcessor', { files });
   const source = 'open' in files ? files : filesInMemory(files);
   const bytes = await readFile(source, file);
   if (!bytes) throw new FileError({ path: source.name, problem: `no ${file}`, expected: 'a checkpoint of a model for images' });

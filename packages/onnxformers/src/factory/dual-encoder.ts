@@ -27,8 +27,8 @@ type Inputs = Readonly<Record<string, Value>>;
  * The softmax of logits_per_image over texts gives the probabilities of CLIP; SigLIP, whose model has a bias, has the sigmoid of each logit. Compile
  * `module.children.text` and `module.children.vision` to embed texts or images alone.
  *
- * Shapes   ids int64 [texts, seq], pixels [images, channels, height, width] → logits_per_image [images, texts], logits_per_text [texts, images],
- *          text_embeds [texts, poolerDim], image_embeds [images, poolerDim]
+ * Shapes   ids int64 [texts, seq], pixels [images, channels, height, width] → logits_per_image [images, texts] or logits_per_text [texts, images] or
+ *          text_embeds [texts, poolerDim] or image_embeds [images, poolerDim]
  * Dtypes   float32, float16, bfloat16
  * Masks    lengths and attention_mask, for the texts
  * Throws   ConfigError for a model without a pooled vector, for a packed batch and for a state · ShapeError when the pooled vectors differ in their numbers of channels
