@@ -19,7 +19,7 @@ import { type FilesByName, filesInMemory, type PretrainedFiles, readFile } from 
 import { withBlocks } from './gguf/blocks-in-model';
 import { type GgufCheckpoint, readGguf } from './gguf/read';
 import { weightNames } from './names';
-import type { Pretrained, PretrainedReport } from './pretrained';
+import type { Pretrained } from './pretrained';
 import { checkTask, type Task, taskOf } from './task';
 import { completeNames, findWeights, type NamedWeights, type Stored, sameWeights } from './weights';
 

@@ -20,7 +20,7 @@ import { scaledDotProduct } from '../softmax/scaled-dot-product';
 import { type AttendCase, attendCases, derivedFeed, feedsOf, inputsOf, modelOf, tensorsOf } from './attend-cases.test-helper';
 import { kernels } from './index';
 import { PackedMultiHeadAttention, usePackedMultiHeadAttention } from './packed-multi-head-attention';
-import { usePackedPagedAttention } from './packed-paged-attention';
+import { usePackedPagedAttention, usePagedWindow } from './packed-paged-attention';
 import { usePaddedRows, useRestorePadding, useSlice } from './padded-rows';
 import { usePagedAttention } from './paged-attention';
 
@@ -65,6 +65,7 @@ describe.each([targets.cpu, targets.wasm])('$name', (target) => {
 // Pools of blocks and packed sequences have a kernel on GPUs only; what their rules make is compared in the interpreter, in padded-rows.test.ts and in packed-chunks.test.ts.
 const elsewhere: readonly Rule[] = [
   usePagedAttention,
+  usePagedWindow,
   usePackedMultiHeadAttention,
   usePackedPagedAttention,
   usePaddedRows,
