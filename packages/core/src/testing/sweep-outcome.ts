@@ -119,9 +119,13 @@ function checkRefusal(error: unknown, one: SweepCase): void {
   if (/undefined|\[object|NaN is|function \(|internal:/.test(message))
     throw new Error(`refused in the words of JavaScript: ${message}`);
   const named = [...changed, ...namesInside(one)].some((field) => new RegExp(`(^|[^a-zA-Z])${field}($|[^a-zA-Z])`).test(message));
-  if (!named && !setting.refusedAs.test(message))
+  if (!named && !setting.refusedAs.test(message) && !isTooLarge(message, one))
     throw new Error(`refused without naming ${[...changed, setting.name].join(' or ')}: ${name}: ${message}`);
 }
+
+/** A tensor with more elements than kernels count: its size follows from several fields, one of which is large. */
+const isTooLarge = (message: string, { changed, config }: SweepCase): boolean =>
+  /a tensor would have \d+ elements/.test(message) && changed.some((field) => Number(config[field]) > 2 ** 20);
 
 /** What the changed fields are called in the slots of the block, which inherit them under other names: `outDim` is the `dim` of layers inside. */
 function namesInside({ block, config, changed }: SweepCase): readonly string[] {
