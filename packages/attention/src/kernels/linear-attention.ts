@@ -109,8 +109,8 @@ const few = 256;
 const manyStates = 1024;
 
 /** The number of positions if the kernel may take longer than chunks: a number, if it certainly does. */
-function longOn({ operands: [, , v] }: Node, { waitsInLoops }: MatchContext): Dim | undefined {
-  const [batch, seq, heads] = v!.dims as readonly [Dim, Dim, Dim];
+function longOn(node: Node, { waitsInLoops }: MatchContext): Dim | undefined {
+  const [batch, seq, heads] = operandsOf(LinearRecurrence, node.operands).v!.dims as readonly [Dim, Dim, Dim];
   if (!waitsInLoops || (typeof batch === 'number' && batch * Number(heads) >= manyStates)) return undefined;
   return typeof seq === 'number' && seq <= few ? undefined : seq;
 }
@@ -127,7 +127,7 @@ export const useChunksWhereLong: Rule = {
         const { ops } = node.graph;
         const operands = node.operands.map((x) => x && get(x));
         return ops.cond(
-          ops.lessOrEqual(ops.size(operands[2]!, seq), few),
+          ops.lessOrEqual(ops.size(operandsOf(LinearRecurrence, operands).v!, seq), few),
           () => apply(LinearRecurrence, operands, { ...node.attrs, short: true }),
           () => LinearRecurrence.decompose!(operands, node.attrs, ops),
         );

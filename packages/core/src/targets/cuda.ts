@@ -71,17 +71,17 @@ const onRows = (kernel: Partial<Kernel>): Partial<Kernel> => ({
  * 512 on 4,096 and 16,384 positions, which copies keys and values, and 0.063 and 0.224 ms by PagedAttention; blocks are between them.
  */
 function withinWindow(whole: number, node: Node, machine: Machine): number {
-  const { op, attrs, operands } = node;
-  const [, k, , past] = operands;
+  const { op, attrs } = node;
   const window = Number(attrs.local_window_size ?? -1);
   if (!(window > 0)) return whole;
+  const k = operandOf(node, 'key')!;
   // Of packed tokens the mean number, if it is known.
-  const [tokens, sequences] = k!.rank === 2 ? [k!.dims[0]!, operands[6]?.dims[0] ?? 'sequences'] : [k!.dims[1]!, 1];
+  const [tokens, sequences] = k.rank === 2 ? [k.dims[0]!, operandOf(node, 'past_seqlens')!.dims[0]!] : [k.dims[1]!, 1];
   const mean =
     typeof tokens === 'number' && typeof sequences === 'number' ? tokens / Math.max(1, sequences) : tryDivDims(tokens, sequences);
   const keys = mean ?? 'keys';
   const share = Math.min(1, (window + 128) / keysOrMany(keys, window));
-  if (op.key === 'com.microsoft.GroupQueryAttention') return past ? whole * share : Math.min(whole, 6 * share);
+  if (op.key === 'com.microsoft.GroupQueryAttention') return operandOf(node, 'past_key') ? whole * share : Math.min(whole, 6 * share);
   // Pages are read by a slower kernel before Ampere.
   return Math.min(whole, (smOf(machine) >= 80 ? 3 : 12) * share);
 }
