@@ -54,6 +54,18 @@ export interface NamedOutputs<T> {
   readonly hidden_states: T;
   /** Logits: scores of each token of the vocabulary or of each class, before any softmax, float [batch, seq, vocab] or [batch, classes]. */
   readonly logits: T;
+  /** Logits of the head on the class token, float [batch, classes]. */
+  readonly cls_logits: T;
+  /** Logits of the head on the distillation token, float [batch, classes]. */
+  readonly distillation_logits: T;
+  /** Similarity of each image to each text, float [images, texts]. */
+  readonly logits_per_image: T;
+  /** Similarity of each text to each image, float [texts, images]. */
+  readonly logits_per_text: T;
+  /** Pooled vectors of the texts, of length 1, float [texts, dim]. */
+  readonly text_embeds: T;
+  /** Pooled vectors of the images, of length 1, float [images, dim]. */
+  readonly image_embeds: T;
   /** Logits of each position as the start of an answer, float [batch, seq]. */
   readonly start_logits: T;
   /** Logits of each position as the end of an answer, float [batch, seq]. */

@@ -102,6 +102,8 @@ function dataOf(shift: Value, { dtype, dims, below = 2 }: InputType, rate: numbe
 function inputTypes(block: AnyModule, { batch, seq, kvSeq = seq, heads = 8 }: BlockSizes): Readonly<Record<string, InputType>> {
   const named: Readonly<Record<string, number>> = {
     batch,
+    texts: batch,
+    images: batch,
     seq,
     decoder_seq: seq,
     memory_seq: kvSeq,

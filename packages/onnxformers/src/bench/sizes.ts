@@ -58,6 +58,11 @@ export function cellsOf(seq: number): readonly [number, number] {
 function resized(x: unknown, by: Replacements): unknown {
   if (Array.isArray(x)) return x.map((part) => resized(part, by));
   if (typeof x !== 'object' || x === null) return x;
+  // Of an image, a window is a square of a few rows and columns.
+  if ('grid' in x && by.window !== undefined) {
+    const { window: _, ...others } = by;
+    return resized(x, others);
+  }
   return Object.fromEntries(
     Object.entries(x).flatMap(([key, value]) => {
       const size = by[key];

@@ -15,7 +15,7 @@ describe('usage', () => {
       'build CONFIG',
       'explain CONFIG|DIR',
       'summary CONFIG|DIR',
-      'inspect FILE',
+      'inspect FILE|DIR',
       'run DIR',
       'schema KIND',
       'bench attention',
