@@ -21,7 +21,8 @@ import {
 
 // swin_relative depends on the cells of a window, not on positions of a sequence.
 const biases = zoo.blocks.flatMap((b) => (b.kind === 'attentionBias' && b.blockName !== 'swin_relative' ? [b.blockName] : []));
-const model = (attentionBias: string): AnyModule =>
+const configOf = (name: string) => (name === 'disentangled' ? { name, span: 5 } : name);
+const model = (name: string): AnyModule =>
   zoo.parse('model', {
     name: 'decoder',
     dim: 12,
@@ -29,7 +30,11 @@ const model = (attentionBias: string): AnyModule =>
     stack: {
       name: 'stack',
       depth: 2,
-      layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3, kvHeads: 1, attentionBias }, feedforward: 'mlp' },
+      layers: {
+        name: 'pre_norm',
+        mixer: { name: 'multi_head', heads: 3, kvHeads: name === 'disentangled' ? 3 : 1, attentionBias: configOf(name) },
+        feedforward: 'mlp',
+      },
     },
   }) as unknown as AnyModule;
 const prompts = [

@@ -1,5 +1,15 @@
 // Two convolutions over frames before a stack. Radford et al. 2022, https://arxiv.org/abs/2212.04356
-import { defineBlock, init, int, module, Parameter, type SequenceContext, type Value, withPositions } from '@onnxformers/core';
+import {
+  ConfigError,
+  defineBlock,
+  init,
+  int,
+  module,
+  Parameter,
+  type SequenceContext,
+  type Value,
+  withPositions,
+} from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 
 /**
@@ -41,6 +51,13 @@ export const convStem = defineBlock({
     const conv1 = convolution(inChannels, dim, 1);
     const conv2 = convolution(dim, dim, stride);
     return module({ conv1, conv2 }, (features: Value, ctx: SequenceContext) => {
+      if (ctx.layout.kind === 'packed')
+        throw new ConfigError({
+          path,
+          problem: 'a convolution would mix the ends of packed sequences',
+          expected: 'a padded batch',
+          got: 'a packed batch',
+        });
       features.graph.root.limit({ size: features.dims[1]!, min: 1, problem: 'a sequence without frames', by: path });
       const channelsFirst = ops.transpose(features, [0, 2, 1]);
       const y = ops.gelu(conv2(ops.gelu(conv1(channelsFirst))));
