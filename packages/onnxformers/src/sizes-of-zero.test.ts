@@ -16,7 +16,7 @@ sizesOfZero(
     it,
     registry: zoo,
     targets: [
-      { target: targets.portable(21), ort, session, gradients: true },
+      { target: targets.portable(21), ort, session },
       { target: targets.cpu, ort, session, gradients: true },
       { target: targets.wasm, ort: web },
     ],
