@@ -4,8 +4,11 @@ import type { RawImage } from './resample';
 
 /** What is used of the library sharp: `import sharp from 'sharp'`. */
 export type Sharp = (bytes: Uint8Array) => {
+  /** Converts colours. */
   toColourspace(space: string): {
+    /** Asks for pixels instead of a file format. */
     raw(): {
+      /** The pixels, row by row. */
       toBuffer(o: { readonly resolveWithObject: true }): Promise<{
         readonly data: Uint8Array;
         readonly info: { readonly width: number; readonly height: number; readonly channels: number };

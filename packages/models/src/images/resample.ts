@@ -36,6 +36,7 @@ const kernels = {
 
 /** Ways of resizing, by the numbers that preprocessor files have for them. */
 export const resamplings = ['nearest', 'lanczos', 'bilinear', 'bicubic', 'box', 'hamming'] as const;
+/** A way of resizing, as Pillow names it. */
 export type Resampling = (typeof resamplings)[number];
 
 /** What a resized row or column reads: from a first pixel on, with these weights. */
