@@ -52,7 +52,7 @@ const blockBudget: Readonly<Record<string, number>> = {
   perceiver_latents: 26,
 };
 /** The same, gzipped, for the packages of blocks, for core and for everything. */
-const packageBudget = { blocks: 75, attention: 95, core: 195, everything: 296, models: 365 };
+const packageBudget = { blocks: 75, attention: 97, core: 195, everything: 300, models: 370 };
 
 async function bundle(scratch: string, code: string): Promise<string> {
   const entry = join(scratch, 'entry.js');

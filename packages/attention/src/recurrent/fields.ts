@@ -6,7 +6,7 @@ export const headFields = {
   /** channels. Inherited from the enclosing block. */
   dim: int({ doc: 'channels', unit: 'channels', min: 1, inherit: true }),
   /** heads. Inherited from the enclosing block. */
-  heads: int({ doc: 'heads', min: 1, inherit: true }),
+  heads: int({ doc: 'heads', min: 1, max: 65_536, inherit: true }),
   /** channels of a query or key head; if absent, dim / heads. Default: computed from other options. */
   headDim: int({
     doc: 'channels of a query or key head; if absent, dim / heads',

@@ -125,7 +125,8 @@ function checkRefusal(error: unknown, one: SweepCase): void {
 
 /** A tensor with more elements than kernels count: its size follows from several fields, one of which is large. */
 const isTooLarge = (message: string, { changed, config }: SweepCase): boolean =>
-  /a tensor would have \d+ elements/.test(message) && changed.some((field) => Number(config[field]) > 2 ** 20);
+  /a tensor would have \d+ elements|a size is not an integer that can be counted exactly/.test(message) &&
+  changed.some((field) => Number(config[field]) > 2 ** 20);
 
 /** What the changed fields are called in the slots of the block, which inherit them under other names: `outDim` is the `dim` of layers inside. */
 function namesInside({ block, config, changed }: SweepCase): readonly string[] {
