@@ -2,6 +2,7 @@
 import ts from 'typescript';
 import { type AnyBlock, type Field, isBlock, kinds, type MaskKinds } from '../packages/core/src/index';
 import * as all from '../packages/onnxformers/src/index';
+import { comparison } from './doc-comparison';
 import { type Docstring, docstrings } from './docstrings';
 import { keyOf, loweredExamples, masksOf } from './lowered-ops';
 
@@ -174,6 +175,13 @@ export function blocksPage(): string {
         .map(({ blockName: name }) => (isFirst(name) ? `[\`${name}\`](#${name})` : `\`${name}\``));
       return `- [${kind}](#${kind.toLowerCase()}): ${names.join(', ')}`;
     }),
+    '',
+    '## Mechanisms compared',
+    '',
+    'Exact: with its default options it computes softmax attention over all pairs. Cost: without masks. Causal, cache and packed: whether its first example can be',
+    'called so, inside `multi_head` if it is an attention mechanism. Fixed length: the config states the longest sequence.',
+    '',
+    ...comparison(zoo.blocks.filter(({ kind }) => kind === 'attention' || kind === 'mixer') as readonly AnyBlock[], docs),
     '',
     ...lines,
   ]
