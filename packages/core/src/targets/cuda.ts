@@ -81,7 +81,8 @@ function withinWindow(whole: number, node: Node, machine: Machine): number {
     typeof tokens === 'number' && typeof sequences === 'number' ? tokens / Math.max(1, sequences) : tryDivDims(tokens, sequences);
   const keys = mean ?? 'keys';
   const share = Math.min(1, (window + 128) / keysOrMany(keys, window));
-  if (op.key === 'com.microsoft.GroupQueryAttention') return operandOf(node, 'past_key') ? whole * share : Math.min(whole, 6 * share);
+  if (op.key === 'com.microsoft.GroupQueryAttention')
+    return operandOf(node, 'past_key') ? whole * share : Math.min(whole, 6 * share);
   // Pages are read by a slower kernel before Ampere.
   return Math.min(whole, (smOf(machine) >= 80 ? 3 : 12) * share);
 }
