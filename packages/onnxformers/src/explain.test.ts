@@ -175,6 +175,20 @@ describe('explain', () => {
       },
       ['paddedInstead'],
     ],
+    [
+      'the same on a target whose kernels take no lengths',
+      {},
+      {
+        target: targets.webgpu,
+        layout: 'packed',
+        inputs: {
+          x: ['float32', ['tokens', dim]],
+          lengths: ['int64', ['batch']],
+          attention_bias: ['float32', [1, 1, 'tokens', 'tokens']],
+        },
+      },
+      ['equalLengths'],
+    ],
   ] as const)('advises on %s', (_, mixer, options, codes) => {
     const { blocks } = explained(encoder(mixer), options as never);
     const hints = blocks.flatMap((b) => b.ops.flatMap((o) => o.hints));

@@ -65,7 +65,7 @@ export function advise(
   return [
     ...forPadding(),
     ...(has(denseMask) ? [hints.structureInstead()] : []),
-    ...(has(documentsMask) ? [hints.paddedInstead()] : []),
+    ...(has(documentsMask) ? [takesLengths ? hints.paddedInstead() : hints.equalLengths()] : []),
     ...(others.length && wholeMasks ? [hints.tensorOfPairs({ kinds: others })] : []),
     ...(assumed ? [hints.assume({ assumption: assumed.data.assumption, holds: assumed.data.holds })] : []),
     ...(narrow && !lacking && chosen === 'decomposed' ? [hints.headDim({ of: narrow.data.multipleOf! })] : []),
