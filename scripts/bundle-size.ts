@@ -50,6 +50,7 @@ const blockBudget: Readonly<Record<string, number>> = {
   simplicial: 24,
   axial_rotary: 47.5,
   perceiver_latents: 26,
+  hyper_connections: 49,
 };
 /** The same, gzipped, for the packages of blocks, for core and for everything. */
 const packageBudget = { blocks: 75, attention: 97, core: 195, everything: 300, models: 370 };
