@@ -5,17 +5,16 @@ import { type NameEntry, reshaped } from '../names';
 import { activationOf } from '../translate/activation';
 import { isTied } from '../translate/heads';
 
-type Side = 'encoder' | 'decoder';
+export type Side = 'encoder' | 'decoder';
 
-/** Layers with a norm after each sub-layer; those of the decoder attend to the encoder. */
-function stackFor(config: ConfigReader, side: Side): BlockConfig {
-  const heads = config.int(`${side}_attention_heads`);
-  const mixer = { name: 'multi_head', heads };
+/** Layers with a norm after or before each sub-layer; those of the decoder attend to the encoder. */
+export function bartStack(config: ConfigReader, side: Side, layer: 'post_norm' | 'pre_norm', more: object = {}): BlockConfig {
+  const mixer = { name: 'multi_head', heads: config.int(`${side}_attention_heads`), ...more };
   return {
     name: 'stack',
     depth: config.int(`${side}_layers`),
     layers: {
-      name: 'post_norm',
+      name: layer,
       mixer,
       ...(side === 'decoder' && { cross: { ...mixer, cross: true } }),
       feedforward: {
@@ -61,7 +60,7 @@ function translate(config: ConfigReader, at: Checkpoint, v: Variant): Translatio
     embedding: { name: 'token', vocabSize: v.vocabSizes[side], scale },
     position: v.position,
     ...(v.embeddingNorm && { embeddingNorm: v.embeddingNorm }),
-    stack: stackFor(config, side),
+    stack: bartStack(config, side, 'post_norm'),
   });
   const embeddings: readonly NameEntry[] = v.shared
     ? [['model.shared.weight', 'encoder.embedding.weight']]

@@ -61,28 +61,33 @@ export function positionHead(config: ConfigReader, { task }: Checkpoint, backbon
   return undefined;
 }
 
+/** BERT's head of masked tokens. */
+export function maskedLmHead(config: ConfigReader, at: Checkpoint, backbone: Backbone, norm: BlockConfig): Translation {
+  return {
+    config: {
+      name: 'masked_lm',
+      ...backbone,
+      vocabSize: config.int('vocab_size'),
+      tied: isTied(config, at, 'cls.predictions.decoder.weight'),
+      activation: activationOf(config, 'hidden_act', 'gelu'),
+      norm,
+    },
+    names: [
+      ['cls.predictions.transform.dense.{x}', 'transform.{x}'],
+      ['cls.predictions.transform.LayerNorm.{x}', 'norm.{x}'],
+      ['cls.predictions.decoder.weight', 'head.weight'],
+      ['cls.predictions.bias', 'head.bias'],
+    ],
+  };
+}
+
 function headOf(config: ConfigReader, at: Checkpoint, backbone: Backbone): Translation {
   const onPositions = positionHead(config, at, backbone);
   if (onPositions) return onPositions;
   const pooled = 'bert.pooler.dense.{x}';
   switch (at.task) {
     case 'masked_lm':
-      return {
-        config: {
-          name: 'masked_lm',
-          ...backbone,
-          vocabSize: config.int('vocab_size'),
-          tied: isTied(config, at, 'cls.predictions.decoder.weight'),
-          activation: activationOf(config, 'hidden_act', 'gelu'),
-          norm: bertNorm(config),
-        },
-        names: [
-          ['cls.predictions.transform.dense.{x}', 'transform.{x}'],
-          ['cls.predictions.transform.LayerNorm.{x}', 'norm.{x}'],
-          ['cls.predictions.decoder.weight', 'head.weight'],
-          ['cls.predictions.bias', 'head.bias'],
-        ],
-      };
+      return maskedLmHead(config, at, backbone, bertNorm(config));
     case 'sequence_classification':
       return {
         config: { name: 'classifier', ...backbone, classes: labelsOf(config), pooling: 'first', transform: 'tanh' },

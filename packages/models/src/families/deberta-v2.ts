@@ -3,8 +3,8 @@ import type { ConfigReader } from '../config';
 import type { BlockConfig, Checkpoint, Family, Translation } from '../family';
 import type { NameEntry, PackedEntry } from '../names';
 import { activationOf } from '../translate/activation';
-import { type Backbone, isTied, labelsOf } from '../translate/heads';
-import { bertNorm, positionHead } from './bert';
+import { type Backbone, labelsOf } from '../translate/heads';
+import { bertNorm, maskedLmHead, positionHead } from './bert';
 
 /** Which relative scores there are: a list, or a text with bars. */
 function termsOf(config: ConfigReader): readonly string[] {
@@ -52,22 +52,7 @@ function headOf(config: ConfigReader, at: Checkpoint, backbone: Backbone): Trans
   if (onPositions) return onPositions;
   switch (at.task) {
     case 'masked_lm':
-      return {
-        config: {
-          name: 'masked_lm',
-          ...backbone,
-          vocabSize: config.int('vocab_size'),
-          tied: isTied(config, at, 'cls.predictions.decoder.weight'),
-          activation: activationOf(config, 'hidden_act', 'gelu'),
-          norm: bertNorm(config, 1e-7),
-        },
-        names: [
-          ['cls.predictions.transform.dense.{x}', 'transform.{x}'],
-          ['cls.predictions.transform.LayerNorm.{x}', 'norm.{x}'],
-          ['cls.predictions.decoder.weight', 'head.weight'],
-          ['cls.predictions.bias', 'head.bias'],
-        ],
-      };
+      return maskedLmHead(config, at, backbone, bertNorm(config, 1e-7));
     case 'sequence_classification':
       return {
         config: {

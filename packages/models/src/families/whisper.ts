@@ -2,30 +2,13 @@
 import type { ConfigReader } from '../config';
 import type { BlockConfig, Family } from '../family';
 import { type NameEntry, reshaped } from '../names';
-import { activationOf } from '../translate/activation';
-import { bartLayerNames } from './bart';
+import { bartLayerNames, bartStack, type Side } from './bart';
 
-type Side = 'encoder' | 'decoder';
-
-/** Layers with a norm before each sub-layer; keys have no bias. */
-function stackFor(config: ConfigReader, side: Side): BlockConfig {
-  const mixer = { name: 'multi_head', heads: config.int(`${side}_attention_heads`), keyBias: false };
-  return {
-    name: 'stack',
-    depth: config.int(`${side}_layers`),
-    layers: {
-      name: 'pre_norm',
-      mixer,
-      ...(side === 'decoder' && { cross: { ...mixer, cross: true } }),
-      feedforward: {
-        name: 'mlp',
-        hidden: config.int(`${side}_ffn_dim`),
-        activation: activationOf(config, 'activation_function', 'gelu'),
-      },
-    },
-    norm: 'layer_norm',
-  };
-}
+/** Layers with a norm before each sub-layer and behind the last one; keys have no bias. */
+const stackFor = (config: ConfigReader, side: Side): BlockConfig => ({
+  ...bartStack(config, side, 'pre_norm', { keyBias: false }),
+  norm: 'layer_norm',
+});
 
 /** Whisper: speech to text. Its encoder reads log-mel frames, `features` [batch, frames, mel bands]. */
 export const whisper: Family = {
