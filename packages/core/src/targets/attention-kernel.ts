@@ -147,9 +147,10 @@ function groupQuery(node: Node, has: AvailableKernels): AttentionKernelChoice {
   if (s.dtype === 'bfloat16' && has.sm < 80) return is('NONE', kernelNotes.noBfloat16());
   if (bias) return is('MATH', kernelNotes.bias());
   if (keyScale && !has.flash) return is('NONE', kernelNotes.onlyFlash({ what: 'reads a cache of integers' }));
-  const plain = !(number(attrs, 'local_window_size') > 0) && !attrs.softcap && !sinks && !attrs.smooth_softmax && !keyScale;
-  const cudnn = plain && has.cudnn !== 'never' && width(s) <= 256;
-  if (!(has.flash || cudnn) || width(s) > 256) return efficient(has);
+  const sums = sinks ?? attrs.smooth_softmax;
+  const plain = !(number(attrs, 'local_window_size') > 0) && !attrs.softcap && !sums && !keyScale;
+  const narrow = width(s) <= 256;
+  const cudnn = plain && has.cudnn !== 'never' && narrow;
   const shared =
     pastKey !== undefined &&
     s.seq === 1 &&
@@ -157,8 +158,12 @@ function groupQuery(node: Node, has: AvailableKernels): AttentionKernelChoice {
     [64, 128, 256].includes(s.headDim ?? 0);
   const perKey = number(attrs, 'num_heads') / number(attrs, 'kv_num_heads');
   const scaled = !keyScale || (keyScale === valueScale && [4, 8, 16, 32].includes(perKey));
-  const note = has.xqa && shared && scaled && !attrs.softcap ? kernelNotes.xqa() : undefined;
-  return is(cudnn ? 'CUDNN_FLASH_ATTENTION' : 'FLASH_ATTENTION', note);
+  const inPlace = has.xqa && has.sm >= 80 && shared && scaled && !attrs.softcap;
+  const note = inPlace ? kernelNotes.xqa() : undefined;
+  if (cudnn) return is('CUDNN_FLASH_ATTENTION', note);
+  if (has.flash && narrow) return is('FLASH_ATTENTION', note);
+  if (sums && !has.efficient) return is('NONE', kernelNotes.switchedOff());
+  return efficient(has, note);
 }
 
 function standard(node: Node, has: AvailableKernels): AttentionKernelChoice {
@@ -218,7 +223,9 @@ function projected(node: Node, has: AvailableKernels): AttentionKernelChoice {
   return bias ? withBias(s, has) : tensorRt ? is(tensorRt) : efficient(has);
 }
 
-function packedProjected(node: Node, has: AvailableKernels): AttentionKernelChoice {
+/** It does not read the switch of the memory-efficient kernel. */
+function packedProjected(node: Node, machine: AvailableKernels): AttentionKernelChoice {
+  const has = { ...machine, efficient: true };
   const { 3: places, 5: bias } = node.operands;
   const s = { ...projectedShapeOf(node, number(node.attrs, 'num_heads')), ...longestOf(places!) };
   if (!half(s.dtype)) return is('MATH');
@@ -242,12 +249,13 @@ function paged(node: Node, has: AvailableKernels): AttentionKernelChoice {
   const note = aligned ? undefined : kernelNotes.blockSize({ of });
   if (oneEach) return is('DECODER_ATTENTION', note);
   if (sinks) return is('NONE', kernelNotes.onlyFlash({ what: 'has sinks for several queries of a sequence' }));
-  return efficient(has, note ?? (known ? undefined : kernelNotes.ifOneQuery()));
+  if (!has.efficient) return is('NONE', kernelNotes.switchedOff());
+  return is('EFFICIENT_ATTENTION', note ?? (known ? undefined : kernelNotes.ifOneQuery()));
 }
 
 /** The memory-efficient kernel, or all scores where it is switched off. */
 const efficient = (has: AvailableKernels, note?: Reason): AttentionKernelChoice =>
-  has.efficient ? is('EFFICIENT_ATTENTION', note) : is('MATH', kernelNotes.switchedOff());
+  has.efficient ? is('EFFICIENT_ATTENTION', note) : is('MATH', note ?? kernelNotes.switchedOff());
 
 const surelyLonger = (a: Dim, b: Dim): boolean => typeof a === 'number' && typeof b === 'number' && a > b;
 
