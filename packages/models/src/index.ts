@@ -39,6 +39,7 @@ export type { Summarized, Text2Text, TextToText, Translated } from './pipeline/t
 export type { LabelledToken, TokenClassification, TokenClassificationOptions } from './pipeline/token-classification';
 export type { ZeroShot, ZeroShotClassification, ZeroShotOptions } from './pipeline/zero-shot-classification';
 export type { Device, PlaceOptions } from './place';
+export { poolingOf, type SentencePooling } from './pooling';
 export type { Pretrained, PretrainedReport } from './pretrained';
 export { type Task, tasks } from './task';
 export type { ChatMessage, ChatOptions } from './tokenizer/chat-template';
