@@ -3,7 +3,7 @@ import { ConfigError, checkOptions, type Tensor, tensor } from '@onnxformers/cor
 import { configReader, parseJson } from '../config';
 import { type PretrainedFiles, readFile } from '../files';
 import { chosen } from '../place';
-import { rowOf, textModel } from './model';
+import { rowOf, textFit, textModel } from './model';
 import type { TaskDefinition } from './task';
 
 /** Options of feature extraction. */
@@ -65,13 +65,16 @@ async function stated(files: PretrainedFiles): Promise<{ readonly pooling: strin
 /** Vectors of texts. */
 export const featureExtraction: TaskDefinition<FeatureExtraction> = {
   head: 'base',
-  async open({ model, tokenizer, place }) {
-    const run = await textModel(model, place);
+  reads: ['tokenizer'],
+  tower: 'text',
+  async open({ model, part, tokenizer, place }) {
+    const run = await textModel(part, place);
+    const fit = textFit(tokenizer, part);
     async function call(texts: string | readonly string[], o: FeatureExtractionOptions = {}): Promise<Tensor> {
       checkOptions('feature-extraction', o, { pooling: true, normalize: true });
       const { pooling, normalize } =
         o.pooling === 'auto' ? await stated(model.files) : { pooling: o.pooling ?? 'none', normalize: false };
-      const batch = tokenizer(texts, { truncation: true, padding_side: 'right' });
+      const batch = tokenizer(texts, fit);
       const hidden = (await run(batch)).hidden_states!;
       const finish = (o.normalize ?? normalize) ? unit : (x: Float32Array) => x;
       const [count, seq, dim] = hidden.dims as [number, number, number];
