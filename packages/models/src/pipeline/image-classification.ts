@@ -18,9 +18,9 @@ export interface ImageClassification {
 }
 
 /** Labels of whole images. */
-export const imageClassification: TaskDefinition<ImageClassification, 'processor'> = {
+export const imageClassification: TaskDefinition<ImageClassification, 'imageProcessor'> = {
   head: 'image_classification',
-  reads: ['processor'],
+  reads: ['imageProcessor'],
   async open({ model, place, ...reader }) {
     const run = await openModel(model, place);
     async function call(images: ImageInputs, o: ImageClassificationOptions = {}) {

@@ -17,9 +17,9 @@ export interface ImageFeatureExtractionOptions {
 export type ImageFeatureExtraction = (images: ImageInputs, options?: ImageFeatureExtractionOptions) => Promise<Tensor>;
 
 /** Vectors of images. */
-export const imageFeatureExtraction: TaskDefinition<ImageFeatureExtraction, 'processor'> = {
+export const imageFeatureExtraction: TaskDefinition<ImageFeatureExtraction, 'imageProcessor'> = {
   head: 'base',
-  reads: ['processor'],
+  reads: ['imageProcessor'],
   tower: 'vision',
   async open({ part, place, ...reader }) {
     const run = await openModel(part, place);

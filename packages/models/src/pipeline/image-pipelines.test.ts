@@ -102,6 +102,8 @@ describe('image-classification', () => {
     const alone = await opened('image-classification', filesOf('vit'));
     await expect(alone(file)).rejects.toThrow(/this runtime does not decode images/);
     await expect(alone(raw, { topk: 1 } as object)).rejects.toThrow(/Did you mean "top_k"/);
+    await expect(alone(7 as never)).rejects.toThrow(/image: not an image; expected \{ width, height, data \}/);
+    expect(await classify('data:image/png;base64,AQID')).toEqual(await classify(raw));
   });
 });
 

@@ -1,7 +1,8 @@
-// A task on texts or images in one call: preprocessors, model, session.
+// A task on texts, images or sounds in one call: preprocessors, model, session.
 import { ConfigError, checkOptions, describe, nearest, type Ort } from '@onnxformers/core';
+import { audioProcessor } from '../audio/audio-processor';
 import type { Family } from '../family';
-import type { FilesByName, PretrainedFiles } from '../files';
+import { type FilesByName, fetchFile, type PretrainedFiles } from '../files';
 import { fromPretrained } from '../from-pretrained';
 import { withoutEffect } from '../generation/settings';
 import type { Sharp } from '../images/decode';
@@ -11,7 +12,7 @@ import { type PlaceOptions, placeOf } from '../place';
 import type { Compilable, Pretrained } from '../pretrained';
 import { loadTokenizer } from '../tokenizer/tokenizer';
 import { generationDefaults } from './generation-defaults';
-import type { Preprocessors, TaskDefinition } from './task';
+import type { Preprocessors, ReadAddress, TaskDefinition } from './task';
 import { aliases, pipelineTasks } from './tasks';
 
 type Tasks = typeof pipelineTasks;
@@ -45,26 +46,35 @@ export interface PipelineParts {
   dispose(): Promise<void>;
 }
 
-/** A function on texts or images, with its model, and its `tokenizer` or its `processor` of images. */
+/** A function on texts, images or sounds, with its model, and what makes the model's inputs: `tokenizer`, `imageProcessor`, `audioProcessor`. */
 export type Pipeline<T extends PipelineTask> = PipelineCall<T> &
   PipelineParts &
   Pick<Preprocessors, DefinitionOf<T>['reads'][number]>;
 
 /**
- * A pretrained model for a task, as a function on texts or images: the tokenizer or the preprocessing of images, the compiled model and its session. Options and results
+ * A pretrained model for a task, as a function on texts, images or sounds: the preprocessing, the compiled model and its session. Options and results
  * have the names of transformers.js.
  *
  * Throws   ConfigError for an unknown task with the nearest, for a checkpoint with the head of another task or other inputs, and for an unknown option ·
- *          FileError and WeightError as `fromPretrained`, `loadTokenizer` and `imageProcessor`
+ *          FileError and WeightError as `fromPretrained`, `loadTokenizer`, `imageProcessor` and `audioProcessor`
  *
  * Example  const embed = await pipeline('feature-extraction', filesAt('https://example.org/minilm/'), ort);
  *            const vectors = await embed(['one text', 'another'], { pooling: 'mean', normalize: true });
  */
-export async function pipeline<T extends PipelineTask>(
+export const pipeline = <T extends PipelineTask>(
   task: T,
   files: PretrainedFiles | FilesByName,
   ort: Ort,
   o: PipelineOptions = {},
+): Promise<Pipeline<T>> => openPipeline(task, files, ort, o, fetchFile);
+
+/** {@link pipeline}, with a way to read the files that calls name. */
+export async function openPipeline<T extends PipelineTask>(
+  task: T,
+  files: PretrainedFiles | FilesByName,
+  ort: Ort,
+  o: PipelineOptions,
+  read: ReadAddress,
 ): Promise<Pipeline<T>> {
   checkOptions('pipeline', o, { device: true, dtype: true, families: true, sharp: true });
   const definition = definitionOf(task);
@@ -77,7 +87,7 @@ export async function pipeline<T extends PipelineTask>(
   checkCheckpoint(task, definition, model);
   const preprocessors = await preprocessorsOf(definition, model);
   const part = partFor(definition, model);
-  const { call, dispose } = await definition.open({ model, part, place, sharp: o.sharp, ...preprocessors });
+  const { call, dispose } = await definition.open({ model, part, place, read, sharp: o.sharp, ...preprocessors });
   const generates = head === 'causal_lm' || head === 'seq2seq_lm';
   const ignored = generates ? withoutEffect(await generationDefaults(model)) : [];
   return Object.assign(call as object, { model, ...preprocessors, ignored, dispose }) as unknown as Pipeline<T>;
@@ -85,7 +95,7 @@ export async function pipeline<T extends PipelineTask>(
 
 type Definition = TaskDefinition<unknown, keyof Preprocessors>;
 
-const loaders = { tokenizer: loadTokenizer, processor: imageProcessor } as const;
+const loaders = { tokenizer: loadTokenizer, imageProcessor, audioProcessor } as const;
 
 /** Those that a task reads with. */
 async function preprocessorsOf({ reads }: Definition, { files }: Pretrained): Promise<Preprocessors> {
@@ -112,14 +122,18 @@ function definitionOf(task: string): Definition {
 }
 
 /** Inputs of models, and what makes them. */
-const madeBy: Readonly<Record<string, string>> = { ids: 'tokenizer', pixels: 'processor', features: 'speech' };
+const madeBy: Readonly<Record<string, keyof Preprocessors>> = {
+  ids: 'tokenizer',
+  decoder_ids: 'tokenizer',
+  pixels: 'imageProcessor',
+  features: 'audioProcessor',
+};
 
-/** What a task would need to read for a model. */
-const needed = (definition: Definition, model: Pretrained): readonly string[] =>
-  Object.keys(partFor(definition, model).inputs ?? {}).flatMap((input) => madeBy[input] ?? []);
-
-const fits = (definition: Definition, model: Pretrained): boolean =>
-  `${[...needed(definition, model)].sort()}` === `${[...definition.reads].sort()}`;
+/** Whether a task reads what the model, or the part of it that the task uses, has inputs for. */
+function fits(definition: Definition, model: Pretrained): boolean {
+  const needed = new Set(Object.keys(partFor(definition, model).inputs).flatMap((input) => madeBy[input] ?? []));
+  return needed.size === definition.reads.length && definition.reads.every((name) => needed.has(name));
+}
 
 function checkCheckpoint(task: string, definition: Definition, model: Pretrained): void {
   const { head } = definition;

@@ -1,5 +1,6 @@
 // What a pipeline's task is made of.
 
+import type { AudioProcessor } from '../audio/audio-processor';
 import type { Sharp } from '../images/decode';
 import type { ImageProcessor } from '../images/image-processor';
 import type { Place } from '../place';
@@ -7,11 +8,15 @@ import type { Compilable, Pretrained } from '../pretrained';
 import type { Task } from '../task';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 
-/** What makes the model's input: of texts, and of images. */
+/** What makes the model's inputs: of texts, of images, of sounds. */
 export interface Preprocessors {
   readonly tokenizer: Tokenizer;
-  readonly processor: ImageProcessor;
+  readonly imageProcessor: ImageProcessor;
+  readonly audioProcessor: AudioProcessor;
 }
+
+/** Reads the whole file of an address; in Node.js also of a path. */
+export type ReadAddress = (address: string | URL) => Promise<Uint8Array>;
 
 /** What a task is made from. */
 export interface Parts {
@@ -19,6 +24,7 @@ export interface Parts {
   /** What it compiles: the model, or of a model of texts and images the encoder in `tower`. */
   readonly part: Compilable;
   readonly place: Place;
+  readonly read: ReadAddress;
   /** Decodes files of images where the platform does not. */
   readonly sharp: Sharp | undefined;
 }

@@ -4,6 +4,7 @@ import { fillMask } from './fill-mask';
 import { imageClassification } from './image-classification';
 import { imageFeatureExtraction } from './image-feature-extraction';
 import { questionAnswering } from './question-answering';
+import { speechRecognition } from './speech-recognition';
 import { textClassification } from './text-classification';
 import { textGeneration } from './text-generation';
 import { summarization, text2textGeneration, translation } from './text2text';
@@ -13,6 +14,7 @@ import { zeroShotImageClassification } from './zero-shot-image-classification';
 
 /** The tasks of {@link pipeline} by their names. */
 export const pipelineTasks = {
+  'automatic-speech-recognition': speechRecognition,
   'feature-extraction': featureExtraction,
   'fill-mask': fillMask,
   'image-classification': imageClassification,
@@ -30,6 +32,7 @@ export const pipelineTasks = {
 
 /** Other names of tasks. */
 export const aliases = {
+  asr: 'automatic-speech-recognition',
   'sentiment-analysis': 'text-classification',
   ner: 'token-classification',
 } as const;

@@ -24,9 +24,9 @@ export interface ZeroShotImageClassification {
 }
 
 /** Labels by the similarities of CLIP, whose scores are a distribution over the labels, or of SigLIP, whose scores are independent. */
-export const zeroShotImageClassification: TaskDefinition<ZeroShotImageClassification, 'tokenizer' | 'processor'> = {
+export const zeroShotImageClassification: TaskDefinition<ZeroShotImageClassification, 'tokenizer' | 'imageProcessor'> = {
   head: 'base',
-  reads: ['tokenizer', 'processor'],
+  reads: ['tokenizer', 'imageProcessor'],
   async open({ model, place, tokenizer, ...reader }) {
     const { text } = towersOf(model);
     const fit = textFit(tokenizer, text);
