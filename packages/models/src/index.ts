@@ -51,6 +51,7 @@ export type { SpeechTask } from './pipeline/whisper-prompt';
 export type { ZeroShot, ZeroShotClassification, ZeroShotOptions } from './pipeline/zero-shot-classification';
 export type { ZeroShotImageClassification, ZeroShotImageOptions } from './pipeline/zero-shot-image-classification';
 export type { Device, PlaceOptions } from './place';
+export { poolingOf, type SentencePooling } from './pooling';
 export type { Compilable, Pretrained, PretrainedReport } from './pretrained';
 export { type Task, tasks } from './task';
 export type { ChatMessage, ChatOptions } from './tokenizer/chat-template';
