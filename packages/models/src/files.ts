@@ -109,3 +109,19 @@ export async function readFile(files: PretrainedFiles, name: string): Promise<Ui
     throw new FileError({ path: name, problem: 'too long', expected: `at most ${longest} bytes`, got: String(source.size) });
   return source?.read(0, source.size);
 }
+
+/**
+ * The whole file of an address.
+ *
+ * Throws   FileError for a response other than the file
+ */
+export async function fetchFile(address: string | URL): Promise<Uint8Array> {
+  const path = String(address);
+  const refused = (got: string, cause?: unknown) =>
+    new FileError({ path, problem: 'cannot be loaded', expected: 'the address of a file', got }, { cause });
+  const response = await fetch(address).catch((cause: unknown) => {
+    throw refused(String(cause), cause);
+  });
+  if (!response.ok) throw refused(`${response.status} ${response.statusText}`.trim());
+  return new Uint8Array(await response.arrayBuffer());
+}

@@ -1,5 +1,9 @@
 // The public surface, listed by hand.
 
+export { type AudioProcessor, audioProcessor } from './audio/audio-processor';
+export { decodeAudio } from './audio/decode';
+export type { LogMelOptions } from './audio/log-mel';
+export { type AudioPreprocessing, audioPreprocessing } from './audio/preprocessing';
 export { type ConfigReader, configReader } from './config';
 export { families } from './families/index';
 export type { BlockConfig, Checkpoint, Family, Translation } from './family';
@@ -33,10 +37,12 @@ export {
   pipeline,
 } from './pipeline/pipeline';
 export type { Answer, QuestionAnswering, QuestionAnsweringOptions } from './pipeline/question-answering';
+export type { Sound, SpeechRecognition, SpeechRecognitionOptions, Transcribed } from './pipeline/speech-recognition';
 export type { Label, TextClassification, TextClassificationOptions } from './pipeline/text-classification';
 export type { GeneratedText, TextGeneration, TextGenerationOptions } from './pipeline/text-generation';
 export type { Summarized, Text2Text, TextToText, Translated } from './pipeline/text2text';
 export type { LabelledToken, TokenClassification, TokenClassificationOptions } from './pipeline/token-classification';
+export type { SpeechTask } from './pipeline/whisper-prompt';
 export type { ZeroShot, ZeroShotClassification, ZeroShotOptions } from './pipeline/zero-shot-classification';
 export type { Device, PlaceOptions } from './place';
 export type { Pretrained, PretrainedReport } from './pretrained';

@@ -1,7 +1,7 @@
 // A task on texts in one call: tokenizer, model, session.
 import { ConfigError, checkOptions, describe, nearest, type Ort } from '@onnxformers/core';
 import type { Family } from '../family';
-import type { FilesByName, PretrainedFiles } from '../files';
+import { type FilesByName, fetchFile, type PretrainedFiles } from '../files';
 import { fromPretrained } from '../from-pretrained';
 import { withoutEffect } from '../generation/settings';
 import { type PlaceOptions, placeOf } from '../place';
@@ -9,7 +9,7 @@ import type { Pretrained } from '../pretrained';
 import type { Task } from '../task';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer';
 import { generationDefaults } from './generation-defaults';
-import type { TaskDefinition } from './task';
+import type { ReadAddress, TaskDefinition } from './task';
 import { aliases, pipelineTasks } from './tasks';
 
 type Tasks = typeof pipelineTasks;
@@ -51,11 +51,20 @@ export type Pipeline<T extends PipelineTask> = PipelineCall<T> & PipelineParts;
  * Example  const embed = await pipeline('feature-extraction', filesAt('https://example.org/minilm/'), ort);
  *            const vectors = await embed(['one text', 'another'], { pooling: 'mean', normalize: true });
  */
-export async function pipeline<T extends PipelineTask>(
+export const pipeline = <T extends PipelineTask>(
   task: T,
   files: PretrainedFiles | FilesByName,
   ort: Ort,
   o: PipelineOptions = {},
+): Promise<Pipeline<T>> => openPipeline(task, files, ort, o, fetchFile);
+
+/** {@link pipeline}, with a way to read the files that calls name. */
+export async function openPipeline<T extends PipelineTask>(
+  task: T,
+  files: PretrainedFiles | FilesByName,
+  ort: Ort,
+  o: PipelineOptions,
+  read: ReadAddress,
 ): Promise<Pipeline<T>> {
   checkOptions('pipeline', o, { device: true, dtype: true, families: true });
   const definition = definitionOf(task);
@@ -67,7 +76,7 @@ export async function pipeline<T extends PipelineTask>(
   });
   checkHead(task, head, model);
   const tokenizer = await loadTokenizer(model.files);
-  const { call, dispose } = await definition.open({ model, tokenizer, place });
+  const { call, dispose } = await definition.open({ model, tokenizer, place, read });
   const generates = head === 'causal_lm' || head === 'seq2seq_lm';
   const ignored = generates ? withoutEffect(await generationDefaults(model)) : [];
   return Object.assign(call as object, { model, tokenizer, ignored, dispose }) as Pipeline<T>;

@@ -5,11 +5,15 @@ import type { Pretrained } from '../pretrained';
 import type { Task } from '../task';
 import type { Tokenizer } from '../tokenizer/tokenizer';
 
+/** Reads the whole file of an address; in Node.js also of a path. */
+export type ReadAddress = (address: string | URL) => Promise<Uint8Array>;
+
 /** What a task is made from. */
 export interface Parts {
   readonly model: Pretrained;
   readonly tokenizer: Tokenizer;
   readonly place: Place;
+  readonly read: ReadAddress;
 }
 
 /** A function on texts with a session. */

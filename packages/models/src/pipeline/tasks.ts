@@ -2,6 +2,7 @@
 import { featureExtraction } from './feature-extraction';
 import { fillMask } from './fill-mask';
 import { questionAnswering } from './question-answering';
+import { speechRecognition } from './speech-recognition';
 import { textClassification } from './text-classification';
 import { textGeneration } from './text-generation';
 import { summarization, text2textGeneration, translation } from './text2text';
@@ -10,6 +11,7 @@ import { zeroShotClassification } from './zero-shot-classification';
 
 /** The tasks of {@link pipeline} by their names. */
 export const pipelineTasks = {
+  'automatic-speech-recognition': speechRecognition,
   'feature-extraction': featureExtraction,
   'fill-mask': fillMask,
   'question-answering': questionAnswering,
@@ -24,6 +26,7 @@ export const pipelineTasks = {
 
 /** Other names of tasks. */
 export const aliases = {
+  asr: 'automatic-speech-recognition',
   'sentiment-analysis': 'text-classification',
   ner: 'token-classification',
 } as const;
