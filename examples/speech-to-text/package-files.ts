@@ -7,7 +7,7 @@ const source = '@moonshine-ai/moonshine-js';
 const version = '0.1.29';
 
 /** File in the package → SHA-256. */
-export const checksums = {
+const checksums = {
   'encoder_model.onnx': 'c6fc4b7bc5af75c0591fd157a1f3829b533d18e9769a888fd95a62e470dd4f4a',
   'decoder_model_merged.onnx': 'eed87831c3a6103534aae7d47a5d485025c659a1323901513961c39fe8a1a367',
 } as const;
@@ -15,7 +15,7 @@ export const checksums = {
 /**
  * The bytes of one file of the package.
  *
- * @throws FileError when the file is not there, or is not the one whose SHA-256 is in {@link checksums}.
+ * @throws FileError when the file is not there, or is not the one whose SHA-256 is in `checksums`.
  */
 export async function readPackageFile(name: keyof typeof checksums): Promise<Uint8Array> {
   const hint = `Install ${source}@${version} again`;

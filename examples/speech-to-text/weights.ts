@@ -1,5 +1,5 @@
 // The weights of two ONNX files of Moonshine, dequantised, under their names in a Hugging Face checkpoint.
-import { FileError, type OnnxGraph, readOnnx, type Tensor } from '@onnxformers/core';
+import { type DType, FileError, type OnnxGraph, readOnnx, type Tensor } from '@onnxformers/core';
 
 /** Matrices of the files: codes q with a scale s and a zero point z mean (q − z) · s. */
 interface Codes {
@@ -39,7 +39,7 @@ export function graphOf(bytes: Uint8Array, path: string): FileGraph {
 }
 
 /** The codes that a node reads as its input `name`. */
-export function codesOf({ tensor }: FileGraph, name: string): Codes {
+function codesOf({ tensor }: FileGraph, name: string): Codes {
   const stem = name.replace(/_quantized$/, '');
   const number = (suffix: string): number => Number(tensor(stem + suffix).data[0]);
   return { codes: tensor(name), scale: number('_scale'), zero: number('_zero_point') };
@@ -56,9 +56,11 @@ function linearMap({ codes, scale, zero }: Codes): Tensor {
   return float32([columns, rows], data);
 }
 
-/** f(q) for every code. */
-const mapped = ({ codes }: Codes, f: (q: number) => number): Tensor =>
-  float32(codes.dims, Float32Array.from(codes.data as Uint8Array, f));
+/** The numbers of codes in their own layout. Signed codes, those of convolutions, mean q · s + z. */
+function uncoded({ codes, scale, zero }: Codes, dtype: DType): Tensor {
+  const value = dtype === 'int8' ? (q: number) => q * scale + zero : (q: number) => (q - zero) * scale;
+  return float32(codes.dims, Float32Array.from(codes.data as Uint8Array, value));
+}
 
 /** All weights of a file, by their names in the checkpoint. `prefix` begins the names that the file leaves out. */
 export function weightsOf(file: FileGraph, prefix: string): Map<string, Tensor> {
@@ -67,30 +69,7 @@ export function weightsOf(file: FileGraph, prefix: string): Map<string, Tensor> 
   for (const { name, dtype } of file.graph.initializers) {
     const [, weight, codes] = /^((?!onnx::|\/)[\w.]+\.(?:weight|bias))(?:_merged_0)?(_quantized)?$/.exec(name) ?? [];
     if (weight === undefined) continue;
-    if (!codes) set(weight, file.tensor(name));
-    // Those of convolutions are q · s + z.
-    else if (dtype === 'int8')
-      set(
-        weight,
-        mapped(
-          codesOf(file, name),
-          (
-            (c) => (q) =>
-              q * c.scale + c.zero
-          )(codesOf(file, name)),
-        ),
-      );
-    else
-      set(
-        weight,
-        mapped(
-          codesOf(file, name),
-          (
-            (c) => (q) =>
-              (q - c.zero) * c.scale
-          )(codesOf(file, name)),
-        ),
-      );
+    set(weight, codes ? uncoded(codesOf(file, name), dtype) : file.tensor(name));
   }
   for (const { name, opType, inputs } of file.graph.nodes) {
     const path = name.split('/').slice(1, -1).join('.');
