@@ -45,6 +45,7 @@ export type { LabelledToken, TokenClassification, TokenClassificationOptions } f
 export type { SpeechTask } from './pipeline/whisper-prompt';
 export type { ZeroShot, ZeroShotClassification, ZeroShotOptions } from './pipeline/zero-shot-classification';
 export type { Device, PlaceOptions } from './place';
+export { poolingOf, type SentencePooling } from './pooling';
 export type { Pretrained, PretrainedReport } from './pretrained';
 export { type Task, tasks } from './task';
 export type { ChatMessage, ChatOptions } from './tokenizer/chat-template';
