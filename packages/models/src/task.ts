@@ -50,7 +50,7 @@ export function taskOf(config: ConfigReader): Task {
   });
 }
 
-/** Throws   ConfigError for a word that is no task */
+/** Throws   ConfigError for a word that is not a task */
 export function checkTask(task: unknown): asserts task is Task {
   if (tasks.includes(task as Task)) return;
   const near = nearest(String(task), tasks);

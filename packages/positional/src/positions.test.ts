@@ -137,7 +137,7 @@ describe('learnable', () => {
       expectClose(outputs.y!, { dtype: 'float32', dims: [1, side * side + 1, dim], data }, float32);
     });
 
-    it('refuses a table of other cells, and positions that are no grid', () => {
+    it('refuses a table of other cells, and positions that are not a grid', () => {
       expect(() => learnable({ seqLen: 5, dim, grid: [3, 2] })).toThrow(/grid: .*seqLen = 5, got 3 · 2/);
       expect(() => runBlock(block, { x: randomArray('x', [1, 6, dim]) })).toThrow(
         /rows and columns of the positions are not known/,

@@ -21,7 +21,7 @@ import * as ops from '@onnxformers/core/ops';
  *
  *     y = E[ids] + P[positions + positionOffset] + T[token_type_ids]
  *
- * With `padId`, positions are counted over the real ids that are not this one (RoBERTa): a padding id has row positionOffset − 1, which is no position. Such positions are counted in a whole sequence, so a state is refused.
+ * With `padId`, positions are counted over the real ids that are not this one (RoBERTa): a padding id has row positionOffset − 1, which is not a position. Such positions are counted in a whole sequence, so a state is refused.
  *
  * With `countPadding`, positions are places in the rows of a padded batch, whatever the padding mask says; a model that reads padding needs it (SigLIP).
  *

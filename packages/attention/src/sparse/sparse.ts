@@ -36,7 +36,7 @@ import { masksFromTheStart } from './masks-from-the-start';
  *          the right, as lengths
  * Cost     time and memory proportional to the listed pairs, without a mask, causal or under lengths, up to the density `threshold` and where gathering keys costs less
  *          than all pairs: below 3 % for single pairs, at any density up to it for blocks of 32 and more; otherwise O(seq · kv_seq · dim)
- * Throws   ConfigError for a key that is no position of the pattern, or listed twice, a padding mask or a memory · ShapeError for another number of heads and for a longer
+ * Throws   ConfigError for a key that is not a position of the pattern, or listed twice, a padding mask or a memory · ShapeError for another number of heads and for a longer
  *          sequence
  * Source   Gale et al. 2020, https://arxiv.org/abs/2006.10901
  * Lowers   portable: primitives · cpu, wasm, webgpu, cuda: MultiHeadAttention; over keys that are gathered beside the queries of each
