@@ -15,7 +15,9 @@ if (process.env.SESSION_OPTIONS) {
     if (at < 0) return create(...args, forced);
     const own = args[at] as Record<string, unknown>;
     // A test of options of a wrong type keeps them.
-    const changed = Object.entries(forced).filter(([name, value]) => own[name] === undefined || typeof own[name] === typeof value);
+    const changed = Object.entries(forced).filter(
+      ([name, value]) => own[name] === undefined || typeof own[name] === typeof value,
+    );
     return create(...args.with(at, { ...own, ...Object.fromEntries(changed) }));
   }) as typeof InferenceSession.create;
 }
