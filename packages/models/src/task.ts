@@ -28,7 +28,7 @@ const heads: readonly (readonly [RegExp, Task])[] = [
   [/ForTokenClassification$/, 'token_classification'],
   [/ForQuestionAnswering$/, 'question_answering'],
   [/ForImageClassification(WithTeacher)?$/, 'image_classification'],
-  [/Model$/, 'base'],
+  [/Model(WithProjection)?$/, 'base'],
 ];
 
 /**

@@ -2,7 +2,7 @@
 import { checkOptions, type Tensor, tensor } from '@onnxformers/core';
 import { chosen } from '../place';
 import { poolingOf } from '../pooling';
-import { rowOf, textModel } from './model';
+import { rowOf, textFit, textModel } from './model';
 import type { TaskDefinition } from './task';
 
 /** Options of feature extraction. */
@@ -41,13 +41,16 @@ function unit(vector: Float32Array): Float32Array {
 /** Vectors of texts. */
 export const featureExtraction: TaskDefinition<FeatureExtraction> = {
   head: 'base',
-  async open({ model, tokenizer, place }) {
-    const run = await textModel(model, place);
+  reads: ['tokenizer'],
+  tower: 'text',
+  async open({ model, part, tokenizer, place }) {
+    const run = await textModel(part, place);
+    const fit = textFit(tokenizer, part);
     async function call(texts: string | readonly string[], o: FeatureExtractionOptions = {}): Promise<Tensor> {
       checkOptions('feature-extraction', o, { pooling: true, normalize: true });
       const { pooling = 'none' } = o;
       const stated = pooling === 'auto' ? await poolingOf(model.files) : undefined;
-      const batch = tokenizer(texts, { truncation: true, padding_side: 'right' });
+      const batch = tokenizer(texts, fit);
       const hidden = (await run(batch)).hidden_states!;
       const finish = (o.normalize ?? stated?.normalize) ? unit : (x: Float32Array) => x;
       const [count, seq, dim] = hidden.dims as [number, number, number];

@@ -244,7 +244,8 @@ describe('text-generation', async () => {
     const { textGeneration } = await import('./text-generation');
     const tokenizer = Object.assign(() => ids, write.tokenizer) as unknown as typeof write.tokenizer;
     const place = { ort, target: targets.cpu, dtype: 'float32' } as const;
-    const made = await textGeneration.open({ model: write.model, tokenizer, place, read: fetchFile });
+    const parts = { model: write.model, part: write.model, sharp: undefined, read: fetchFile };
+    const made = await textGeneration.open({ ...parts, tokenizer, place });
     open.push(made);
     return (text: string, o: object) => made.call(text, { ...o, return_full_text: false });
   }

@@ -1,6 +1,6 @@
 // Speech as text.
 import { ConfigError, checkOptions, describe } from '@onnxformers/core';
-import { type AudioProcessor, audioProcessor } from '../audio/audio-processor';
+import type { AudioProcessor } from '../audio/audio-processor';
 import { decodeAudio } from '../audio/decode';
 import { chooser, likeliest } from '../generation/choose';
 import { generateTokens, type Start } from '../generation/generate';
@@ -30,11 +30,11 @@ export interface SpeechRecognition {
 const known = { ...generationOptions, language: true, task: true } as const;
 
 /** Speech recognition by an encoder-decoder that reads log-mel frames or samples. */
-export const speechRecognition: TaskDefinition<SpeechRecognition> = {
+export const speechRecognition: TaskDefinition<SpeechRecognition, 'tokenizer' | 'audioProcessor'> = {
   head: 'seq2seq_lm',
-  async open({ model, tokenizer, place, read }) {
+  reads: ['tokenizer', 'audioProcessor'],
+  async open({ model, tokenizer, audioProcessor: processor, place, read }) {
     const defaults = await generationDefaults(model);
-    const processor = await audioProcessor(model.files);
     const run = await withMemory(model, place, { features: ['float32', featureDims(processor)] });
     const { samplingRate, logMel } = processor.preprocessing;
 
