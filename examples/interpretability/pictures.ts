@@ -16,12 +16,12 @@ export function attentionPicture({ tokens, layers }: InnerStates, layer: number)
   });
 }
 
-/** How similar the hidden states of the tokens are after each layer. */
+/** How similar the hidden states of the tokens are after each layer; opposite ones are as pale as unrelated ones. */
 export function hiddenStatesPicture({ tokens, layers }: InnerStates): string {
   return heatMaps({
     title: 'Cosines between the hidden states of tokens',
     labels: tokens,
     maps: layers.map(({ hidden }, i) => ({ title: `after layer ${i + 1}`, values: cosines(rowsOf(hidden)) })),
-    range: [-1, 1],
+    range: [0, 1],
   });
 }

@@ -31,8 +31,8 @@ export async function index(
     const vectors = await encoder.embed(passages.map(({ text }) => text));
     const store = await createStore({ ...from, model: resolve(from.model), dim: encoder.dim }, passages, vectors);
     await store.save(out);
-    const { tokens, batches, milliseconds, layout, kernels } = encoder.report!;
-    const work = `${tokens.toLocaleString('en')} tokens in ${batches} ${layout} batches, ${(milliseconds / 1e3).toFixed(1)} s, ${kernels.join(', ')}`;
+    const { tokens, batches, milliseconds, layout } = encoder.report!;
+    const work = `${tokens.toLocaleString('en')} tokens in ${batches} ${layout} batches, ${(milliseconds / 1e3).toFixed(1)} s`;
     return `${passages.length} passages of ${files.length} files: ${work}`;
   } finally {
     await encoder.dispose();

@@ -24,6 +24,9 @@ const divisions: readonly ((text: string) => Iterable<string>)[] = [
 const segments = (text: string, granularity: 'sentence' | 'word' | 'grapheme'): string[] =>
   [...new Intl.Segmenter('en', { granularity }).segment(text)].map(({ segment }) => segment);
 
+/** A heading of Markdown. */
+const isHeading = (text: string): boolean => /^\s*#{1,6} [^\n]*\s*$/.test(text);
+
 /** Pieces that fit, each as long as possible without crossing a coarser division than it has to. */
 function pieces({ text, start }: Piece, fits: (text: string) => boolean, level: number): readonly Piece[] {
   const divide = divisions[level];
@@ -36,8 +39,8 @@ function pieces({ text, start }: Piece, fits: (text: string) => boolean, level: 
     open = '';
   };
   for (const part of divide(text)) {
-    // Paragraphs stay apart, so that each passage is about one thing.
-    if (level === 0 || !fits(open + part)) close();
+    // Paragraphs stay apart, so that each passage is about one thing; a heading stays with what follows.
+    if (!fits(open + part) || (level === 0 && !isHeading(open))) close();
     if (fits(part)) open += part;
     else {
       found.push(...pieces({ text: part, start: at }, fits, level + 1));

@@ -21,13 +21,14 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 const words = (most: number) => (text: string) => text.split(/\s+/).filter(Boolean).length <= most;
 
 it('divides a text into paragraphs, where they are too long into sentences, and those into words', () => {
-  const text = 'One short paragraph.\n\n \n  First sentence of three. Second one.\nThird.\n\none two three four five six seven\n';
+  const text =
+    '# Title\n\nOne short paragraph.\n\n \n  First sentence of three. Second one.\nThird.\n\none two three four five six seven\n';
   expect(passagesOf(text, words(5))).toEqual([
-    { text: 'One short paragraph.', line: 1 },
-    { text: 'First sentence of three.', line: 4 },
-    { text: 'Second one. Third.', line: 4 },
-    { text: 'one two three four five', line: 7 },
-    { text: 'six seven', line: 7 },
+    { text: '# Title One short paragraph.', line: 1 },
+    { text: 'First sentence of three.', line: 6 },
+    { text: 'Second one. Third.', line: 6 },
+    { text: 'one two three four five', line: 9 },
+    { text: 'six seven', line: 9 },
   ]);
   expect(passagesOf(' \n\n ', words(5))).toEqual([]);
 });
