@@ -5,7 +5,7 @@ import { bart, marian } from './bart';
 import { beit } from './beit';
 import { bert } from './bert';
 import { bloom } from './bloom';
-import { clip } from './clip';
+import { clip, clipText, clipVision } from './clip';
 import { cohere } from './cohere';
 import { debertaV2 } from './deberta-v2';
 import { deepseekV3 } from './deepseek-v3';
@@ -21,6 +21,7 @@ import { gpt2 } from './gpt2';
 import { granite, llama, mistral, qwen2, qwen3, smollm3 } from './llama';
 import { mixtral } from './mixtral';
 import { modernbert } from './modernbert';
+import { moonshine } from './moonshine';
 import { mpnet } from './mpnet';
 import { mpt } from './mpt';
 import { olmo2 } from './olmo2';
@@ -31,7 +32,7 @@ import { phi3 } from './phi3';
 import { qwen3Moe } from './qwen3-moe';
 import { qwen3Next } from './qwen3-next';
 import { roberta } from './roberta';
-import { siglip } from './siglip';
+import { siglip, siglipText, siglipVision } from './siglip';
 import { stablelm } from './stablelm';
 import { starcoder2 } from './starcoder2';
 import { swin } from './swin';
@@ -46,7 +47,7 @@ export const families: readonly Family[] = [
   ...[llama, mistral, qwen2, qwen3, smollm3, granite, olmo2, cohere],
   ...[gemma, gemma2, gemma3],
   ...[mixtral, qwen3Moe, olmoe, gptOss, deepseekV3, qwen3Next],
-  ...[t5, bart, marian, whisper],
+  ...[t5, bart, marian, whisper, moonshine],
   ...[vit, deit, dinov2, beit, swin],
-  ...[clip, siglip],
+  ...[clip, clipText, clipVision, siglip, siglipText, siglipVision],
 ];
