@@ -186,7 +186,7 @@ describe('weights', () => {
 });
 
 describe('toPretrained', () => {
-  it.each(['bert-base_model', 'gpt2', 'llama', 'qwen3', 't5', 'vit', 'gpt_oss'])(
+  it.each(['bert-base_model', 'gpt2', 'llama', 'qwen3', 't5', 'vit', 'gpt_oss', 'cohere-qk_norm', 'opt-post_norm'])(
     'writes %s with the same bytes in each tensor',
     async (name) => {
       const folder = mkdtempSync(join(tmpdir(), 'pretrained-'));

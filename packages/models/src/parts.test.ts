@@ -6,11 +6,12 @@ import * as ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import { fromPretrained } from './from-pretrained';
 import { fromPretrained as fromFolder } from './node';
-import { towersOf } from './parts';
+import { partsOf, towersOf } from './parts';
 import type { Compilable } from './pretrained';
 import { allowed, readCase } from './replay/case';
 import { difference } from './replay/compare';
 
+const read = (name: string, file: string) => new Uint8Array(readFileSync(`${folderOf(name)}/${file}`));
 const folderOf = (name: string) => fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
 
 async function outputsOf({ module, inputs, weights }: Compilable, feeds: Readonly<Record<string, Tensor>>) {
@@ -20,17 +21,17 @@ async function outputsOf({ module, inputs, weights }: Compilable, feeds: Readonl
   return outputs as Readonly<Record<string, Tensor>>;
 }
 
-/** The files of one tower of a checkpoint, as the reference implementation writes them. */
-async function towerFiles(
+/** The files of one part of a checkpoint, as the reference implementation writes them. */
+async function partFiles(
   name: string,
-  tower: 'text' | 'vision',
+  section: string | undefined,
   architecture: string,
   keep: RegExp,
 ): Promise<Map<string, Uint8Array>> {
-  const read = (file: string) => new Uint8Array(readFileSync(`${folderOf(name)}/${file}`));
-  const config = JSON.parse(new TextDecoder().decode(read('config.json')))[`${tower}_config`] as object;
+  const whole = JSON.parse(new TextDecoder().decode(read(name, 'config.json'))) as Record<string, object>;
+  const config = section ? whole[section] : whole;
   const own = new Map<string, Tensor>();
-  for (const [weight, lazy] of parseSafetensors(read('model.safetensors')))
+  for (const [weight, lazy] of parseSafetensors(read(name, 'model.safetensors')))
     if (keep.test(weight)) own.set(weight, await lazy.load());
   return new Map([
     ['config.json', new TextEncoder().encode(JSON.stringify({ ...config, architectures: [architecture] }))],
@@ -54,7 +55,7 @@ describe.each([
       ...(given.has('attention_mask') && { attention_mask: given.get('attention_mask')! }),
     };
     const Tower = `${tower[0]!.toUpperCase()}${tower.slice(1)}`;
-    const files = await towerFiles(name, tower, `${prefix}${Tower}Model${projected}`, weights);
+    const files = await partFiles(name, `${tower}_config`, `${prefix}${Tower}Model${projected}`, weights);
     const alone = await fromPretrained(files);
     const whole = towersOf(await fromFolder(folderOf(name)))[tower];
     expect([...alone.weights.keys()].sort()).toEqual([...whole.weights.keys()].sort());
@@ -77,7 +78,7 @@ describe('the towers of CLIP without projections', () => {
   it('pool the norm of the class token, and the hidden state of the first end token', async () => {
     const { runs } = await readCase(folderOf('clip'));
     const { in: given, out } = runs.find((run) => run.name === 'forward')!;
-    const text = await fromPretrained(await towerFiles('clip', 'text', 'CLIPTextModel', /^text_model/));
+    const text = await fromPretrained(await partFiles('clip', 'text_config', 'CLIPTextModel', /^text_model/));
     const feeds = { ids: given.get('input_ids')!, attention_mask: given.get('attention_mask')! };
     const { pooler_output } = await outputsOf(text, feeds);
     const [batch, seq] = feeds.ids.dims as [number, number];
@@ -88,7 +89,7 @@ describe('the towers of CLIP without projections', () => {
       for (let c = 0; c < 32; c++)
         expect(Number(pooler_output!.data[b * 32 + c])).toBeCloseTo(Number(hidden.data[(b * seq + end) * 32 + c]), 4);
     }
-    const vision = await fromPretrained(await towerFiles('clip', 'vision', 'CLIPVisionModel', /^vision_model/));
+    const vision = await fromPretrained(await partFiles('clip', 'vision_config', 'CLIPVisionModel', /^vision_model/));
     const pooled = (await outputsOf(vision, { pixels: given.get('pixel_values')! })).pooler_output!;
     const norm = (part: string) => vision.weights.get(`pool.norm.${part}`)!.load();
     const [weight, bias] = [(await norm('weight')).data, (await norm('bias')).data];
@@ -107,5 +108,22 @@ describe('the towers of CLIP without projections', () => {
     expect(() => towersOf({} as never)).toThrow(/the result of fromPretrained/);
     const bert = await fromFolder(folderOf('bert'));
     expect(() => towersOf(bert)).toThrow(/not a model of texts and images; expected dual_encoder, got masked_lm/);
+  });
+});
+
+describe('the encoder of T5 alone', () => {
+  it('has the recorded hidden states', async () => {
+    const recorded = await readCase(folderOf('t5'));
+    const { in: given, out } = recorded.runs.find((run) => run.name === 'forward')!;
+    const encoder = await fromPretrained(await partFiles('t5', undefined, 'T5EncoderModel', /^(shared|encoder)\./));
+    expect(encoder.config.name).toBe('encoder');
+    const feeds = { ids: given.get('input_ids')!, attention_mask: given.get('attention_mask')! };
+    const { hidden_states } = await outputsOf(encoder, feeds);
+    const off = difference(hidden_states!, out.get('encoder_last_hidden_state')!, feeds.attention_mask);
+    expect(off.largest).toBeLessThan(allowed(recorded, 'encoder_last_hidden_state', 'float32'));
+    expect(() => partsOf(encoder)).toThrow(/not an encoder-decoder/);
+    await expect(fromPretrained(await partFiles('t5', undefined, 'T5Model', /^(shared|encoder)\./))).rejects.toThrow(
+      /"decoder\.[\w.]+": missing in the checkpoint/,
+    );
   });
 });
