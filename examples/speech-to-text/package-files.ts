@@ -20,7 +20,7 @@ const checksums = {
 export async function readPackageFile(name: keyof typeof checksums): Promise<Uint8Array> {
   const hint = `Install ${source}@${version} again`;
   try {
-    const bytes = await readFile(new URL(`model/tiny/quantized/${name}`, import.meta.resolve(source)));
+    const bytes = await readFile(new URL(`model/tiny/quantized/${name}`, import.meta.resolve('@moonshine-ai/moonshine-js')));
     const got = createHash('sha256').update(bytes).digest('hex');
     if (got === checksums[name]) return bytes;
     throw new FileError({
