@@ -124,7 +124,7 @@ function section(block: AnyBlock, doc: Docstring | undefined): string[] {
 
 /** A value as code, in one line if it is short. */
 function literal(x: unknown, indent = ''): string {
-  if (typeof x === 'function') return String(x);
+  if (typeof x === 'function') return String(x).replace(/^\((\w+)\) =>/, '($1: Value) =>');
   if (typeof x === 'string') return `'${x}'`;
   if (typeof x !== 'object' || x === null) return String(x);
   const isList = Array.isArray(x);
@@ -139,13 +139,14 @@ function literal(x: unknown, indent = ''): string {
 
 /** The program that the examples call. */
 const program = `import * as ort from 'onnxruntime-node';
-import { type AnyModule, blockInputs, compile, createRunner, initialize, type Kind, targets, tensor, zoo } from 'onnxformers';
+import * as ops from '@onnxformers/core/ops';
+import { type AnyModule, blockInputs, compile, createRunner, initialize, type Kind, targets, tensor, type Value, zoo } from 'onnxformers';
 
 /** Sizes that a config leaves open. */
 const sizes: Record<string, number> = { batch: 2, seq: 5, dim: 8, heads: 2, kv_heads: 2, head_dim: 4, value_dim: 4 };
 
 /** Builds a block from its config, compiles it for the CPU, and runs it on some numbers. */
-async function example(kind: Kind, config: { name: string }) {
+async function example(kind: Kind, config: { name: string; [option: string]: unknown }) {
   const block = zoo.parse(kind, config as never) as unknown as AnyModule;
   const inputs = Object.entries(blockInputs(block)).map(([name, { dtype, dims, below = 7 }]) => {
     const known = dims.map((d) => (typeof d === 'number' ? d : (sizes[d] ?? 3)));

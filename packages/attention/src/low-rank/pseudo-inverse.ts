@@ -21,7 +21,7 @@ export interface PseudoInverseOptions {
  * Cost     time O(iterations · n³), memory O(n²)
  * Throws   ShapeError when K is not square
  * Source   Razavi et al. 2014; in attention: Xiong et al. 2021, https://arxiv.org/abs/2102.03902
- * Lowers   everywhere: MatMul, ReduceSum and elementwise primitives, seven ops for each iteration of matrices up to 128 × 128
+ * Lowers   everywhere: MatMul, ReduceSum and elementwise primitives, eight ops for each iteration of matrices up to 128 × 128
  * Example  const Z = pseudoInverse(softmax(matmul(q, swapLast(k))), { iterations: 6 });
  */
 export function pseudoInverse(K: Value, options: PseudoInverseOptions): Value {
@@ -29,12 +29,9 @@ export function pseudoInverse(K: Value, options: PseudoInverseOptions): Value {
   const { iterations, sharedScale = false } = options;
   const columnSums = ops.reduceSum(K, [-2]);
   let Z = ops.div(ops.swapLast(K), ops.reduceMax(columnSums, sharedScale ? K.dims.map((_, axis) => axis) : [-1]));
-  // With X = K Z / ∛4 the factor ¼ is part of X³, so that no step multiplies by it.
-  const root = 4 ** (-1 / 3);
-  const scaled = ops.mul(K, root);
   for (let i = 0; i < iterations; i++) {
-    const X = ops.matmul(scaled, Z);
-    Z = timesShifted(Z, 3.25, timesShifted(X, 15 * root ** 2, timesShifted(X, 7 * root, X)));
+    const X = ops.matmul(K, Z);
+    Z = timesShifted(ops.mul(Z, 0.25), 13, timesShifted(X, 15, timesShifted(X, 7, X)));
   }
   return Z;
 }
