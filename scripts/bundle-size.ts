@@ -88,7 +88,7 @@ function indexOf(name: string): string | undefined {
   return block === undefined || part === 'core' ? undefined : `${scope}/${part}`;
 }
 
-/** Bundles every import with Vite as an application would; those of Node (`…/node`) are no part of a bundle. */
+/** Bundles every import with Vite as an application would; those of Node (`…/node`) are not part of a bundle. */
 export async function measure(scratch: string, imports: readonly Import[]): Promise<Size[]> {
   const sizes: Size[] = [];
   for (const { name, exports } of imports.filter((each) => !each.name.endsWith('/node'))) {

@@ -12,7 +12,7 @@ type Family = (typeof families)[number];
 
 // ---- Lowers -----------------------------------------------------------------------------------------------------------
 
-/** `cuda, cpu: MatMul, MultiHeadAttention · portable: primitives` → the names of ops by target; words that are no names say nothing. */
+/** `cuda, cpu: MatMul, MultiHeadAttention · portable: primitives` → the names of ops by target; other words are ignored. */
 export function claimedOps(lowers: string): ReadonlyMap<Family, readonly string[]> | string {
   const parts = lowers.split(' · ');
   if (parts.length === 1 && !lowers.includes(':')) return new Map();

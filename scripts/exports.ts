@@ -16,7 +16,7 @@ import { root } from './pnpm.mjs';
 /** Subpath → source file, relative to the package. */
 type Entries = Readonly<Record<string, string>>;
 
-/** Entries that are no blocks. */
+/** Entries that are not blocks. */
 const fixed: Readonly<Record<string, Entries>> = {
   core: {
     './ops': 'src/ops/index.ts',

@@ -68,18 +68,18 @@ describe('what the answers say of a kernel', () => {
       [`${op}, float32, call 0, negative scale`]: 'right',
       [`${op}, float16, call 0`]: 'right',
       [`${op}, float16, call 0, negative scale`]: 'wrong',
-      [`${op}, float32, call 0, values of another width`]: 'right',
-      [`${op}, float32, call 0, values of another width, biases of the projections`]: 'fails',
-      [`${op}, float32, call 0, values of another width, negative scale`]: 'wrong',
+      [`${op}, float32, call 0, v_head_dim other than head_dim`]: 'right',
+      [`${op}, float32, call 0, v_head_dim other than head_dim, biases of the projections`]: 'fails',
+      [`${op}, float32, call 0, v_head_dim other than head_dim, negative scale`]: 'wrong',
     };
     expect(limitsFound(outcomes, dtypesOf).limits).toEqual({
-      [op]: { 'negative scale': 'wrong', 'biases of the projections and values of another width': 'fails' },
+      [op]: { 'negative scale': 'wrong', 'biases of the projections and v_head_dim other than head_dim': 'fails' },
     });
   });
 
   it('numbers that nobody compared are wrong where the CPU or a GPU was seen to be', () => {
     const runs = { limits: {}, tried: { [op]: 'runs: negative scale', Attention: 'runs: past' }, without: {} };
-    const { limits } = asOnTheCpu(runs, { Attention: { past: 'wrong', 'capped scores': 'fails' } });
+    const { limits } = asOnTheCpu(runs, { Attention: { past: 'wrong', 'scores after softcap': 'fails' } });
     expect(limits).toEqual({ [op]: { 'scale of 0': 'wrong', 'negative scale': 'wrong' }, Attention: { past: 'wrong' } });
   });
 });

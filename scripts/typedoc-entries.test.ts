@@ -20,7 +20,7 @@ describe('code in a document', () => {
     ['`ops.size(x, dim)`', 'ops.size'],
     ['`Value`', 'Value'],
     ['`relu()`', 'relu'],
-    // Words of options and sizes, and what is no name.
+    // Words of options and sizes, and what is not a name.
     ['`causal`', undefined],
     ['`relu`', undefined],
     ['`lengths`', undefined],

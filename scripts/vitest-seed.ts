@@ -12,6 +12,12 @@ if (process.env.SESSION_OPTIONS) {
     const at = args.findIndex(
       (x, i) => i > 0 && typeof x === 'object' && x !== null && !ArrayBuffer.isView(x) && !(x instanceof ArrayBuffer),
     );
-    return at < 0 ? create(...args, forced) : create(...args.with(at, { ...(args[at] as object), ...forced }));
+    if (at < 0) return create(...args, forced);
+    const own = args[at] as Record<string, unknown>;
+    // A test of options of a wrong type keeps them.
+    const changed = Object.entries(forced).filter(
+      ([name, value]) => own[name] === undefined || typeof own[name] === typeof value,
+    );
+    return create(...args.with(at, { ...own, ...Object.fromEntries(changed) }));
   }) as typeof InferenceSession.create;
 }

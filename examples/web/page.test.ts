@@ -1,39 +1,20 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { Page } from 'playwright-core';
 import { build, type PreviewServer, preview } from 'vite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { recorded } from '../sentence-similarity/reference.test-helper';
 import { similaritiesOf } from '../sentence-similarity/report';
+import { executablePath, withPage } from './chromium.test-helper';
 import { prepare } from './prepare';
-
-function findChromium(): string | undefined {
-  const named = process.env.CHROMIUM;
-  if (named) return named;
-  const folders = (process.env.PATH ?? '').split(delimiter);
-  const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
-  return names.flatMap((name) => folders.map((folder) => join(folder, name))).find((path) => existsSync(path));
-}
-
-const executablePath = findChromium();
-if (!executablePath) console.warn('skipped: no Chromium is found; install one, or name it in the environment variable CHROMIUM');
 
 // Sentences that the original has been asked about, short enough for a software adapter of WebGPU.
 const cases = recorded().filter(
   ({ ids, text }) => ids.length > 1 && ids.length < 20 && text.trim() === text && !/[\n\r]/.test(text),
 );
 const expected = similaritiesOf(cases.map(({ vector }) => vector));
-const quiet = [
-  '--no-sandbox',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
-
 const software = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
 
 describe.skipIf(!executablePath)('the page', () => {
@@ -57,21 +38,11 @@ describe.skipIf(!executablePath)('the page', () => {
     rmSync(outDir, { recursive: true, force: true });
   });
 
-  async function withPage(args: readonly string[], use: (page: Page) => Promise<void>, query = ''): Promise<void> {
-    let browser: Browser | undefined;
-    const problems: string[] = [];
-    try {
-      browser = await chromium.launch({ executablePath: executablePath!, args: [...quiet, ...args] });
-      const page = await browser.newPage();
-      page.on('pageerror', (error) => problems.push(error.message));
-      await page.goto(address + query);
+  const withReadyPage = (args: readonly string[], use: (page: Page) => Promise<void>, query = ''): Promise<void> =>
+    withPage(address + query, args, async (page) => {
       await page.waitForSelector('#compare:enabled, #device.error', { timeout: 110_000 });
       await use(page);
-    } finally {
-      await browser?.close();
-    }
-    expect(problems).toEqual([]);
-  }
+    });
 
   /** The numbers of the table for the recorded sentences. */
   async function compare(page: Page): Promise<number[][]> {
@@ -87,7 +58,7 @@ describe.skipIf(!executablePath)('the page', () => {
     Math.max(...rows.flatMap((row, i) => row.map((x, j) => Math.abs(x - expected[i]![j]!))));
 
   it('runs on WebAssembly if WebGPU has no adapter, reports it, and agrees with the original', async () => {
-    await withPage([], async (page) => {
+    await withReadyPage([], async (page) => {
       expect(await page.textContent('#device')).toBe('Runs on WebAssembly, not on WebGPU: there is no adapter for it.');
       const rows = await compare(page);
       expect(rows).toHaveLength(cases.length);
@@ -102,11 +73,11 @@ describe.skipIf(!executablePath)('the page', () => {
       expect(device).toBe('Runs on WebGPU.');
       expect(furthest(await compare(page))).toBeLessThan(2e-4);
     };
-    await withPage(software, use, '?device=webgpu');
+    await withReadyPage(software, use, '?device=webgpu');
   }, 120_000);
 
   it('prefers WebAssembly to a software adapter, and reports it', async (test) => {
-    await withPage(software, async (page) => {
+    await withReadyPage(software, async (page) => {
       const device = await page.textContent('#device');
       if (device?.endsWith('there is no adapter for it.')) test.skip('this Chromium has no software adapter for WebGPU');
       expect(device).toBe('Runs on WebAssembly, not on WebGPU: its adapter here is in software, and slower.');
@@ -114,7 +85,7 @@ describe.skipIf(!executablePath)('the page', () => {
   }, 120_000);
 
   it('requires at least two sentences', async () => {
-    await withPage([], async (page) => {
+    await withReadyPage([], async (page) => {
       await page.fill('#sentences', 'one alone\n\n');
       await page.click('#compare');
       await page.waitForFunction(`!document.querySelector('tbody')`);

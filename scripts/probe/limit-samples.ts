@@ -90,14 +90,14 @@ const groupQueryAttention: LimitSample = {
   ],
   sizes: {
     head_dim: headDims,
-    'head_dim of a rotation': [16, 20, 24, 32, 40, 48, 64, 96, 128, 256],
-    'pairs of a rotation': [1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32],
+    'head_dim with rotary': [16, 20, 24, 32, 40, 48, 64, 96, 128, 256],
+    'rotary pairs': [1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32],
   },
-  sizesOf: { 'head_dim of a rotation': 'rotation', 'pairs of a rotation': 'rotation' },
+  sizesOf: { 'head_dim with rotary': 'rotary', 'rotary pairs': 'rotary' },
   features: [
-    'rotation',
-    'interleaved rotation',
-    'rotation of some channels',
+    'rotary',
+    'interleaved rotary',
+    'partial rotary',
     'grouped heads',
     'softcap',
     'window',
@@ -111,15 +111,15 @@ const groupQueryAttention: LimitSample = {
   build(p, w) {
     const { has, call: at } = w;
     const [batch, seq] = [at.batch!, at.seq!];
-    const turning = ['rotation', 'interleaved rotation', 'rotation of some channels'].some(has);
+    const turning = ['rotary', 'interleaved rotary', 'partial rotary'].some(has);
     const grows = has('growing cache') || has('growing cache of known size');
     const cached = grows || has('fixed cache');
     if ((grows && has('fixed cache')) || both(w, ...(scales as [string, string]))) return undefined;
     if (cached && batch > 1 && seq > 1) return undefined; // only into an empty cache, which no size says
     const [heads, kvHeads] = [4, has('grouped heads') ? 2 : 4];
-    const [pairs, turnedDim] = [w.size('pairs of a rotation', 0), w.size('head_dim of a rotation', 0)];
+    const [pairs, turnedDim] = [w.size('rotary pairs', 0), w.size('head_dim with rotary', 0)];
     const headDim = turning ? turnedDim || (pairs ? 64 : 32) : w.size('head_dim', 32);
-    const halves = pairs || (turnedDim || has('rotation of some channels') ? 8 : headDim / 2);
+    const halves = pairs || (turnedDim || has('partial rotary') ? 8 : headDim / 2);
     const pasts = cached ? (has('fixed cache') && batch > 1 ? [6, 3] : Array(batch).fill(4)) : Array(batch).fill(0);
     const total = Math.max(...pasts) + seq;
     const rows = has('fixed cache') ? 11 : total;
@@ -154,7 +154,7 @@ const groupQueryAttention: LimitSample = {
         softcap: has('softcap') ? 1.5 : undefined,
         local_window_size: has('window') ? 2 : undefined,
         do_rotary: turning ? 1 : undefined,
-        rotary_interleaved: has('interleaved rotation') ? 1 : undefined,
+        rotary_interleaved: has('interleaved rotary') ? 1 : undefined,
         present,
       },
       cached ? { compared: { 0: 'all', 1: valid, 2: valid } } : {},
@@ -172,22 +172,22 @@ const multiHeadAttention: LimitSample = {
   ],
   sizes: { head_dim: headDims },
   features: [
-    'values of another width',
-    'keys of another number',
+    'v_head_dim other than head_dim',
+    'kv_seq other than seq',
     'biases of the projections',
     'lengths',
     'bias',
     'causal mask',
     ...scales,
   ],
-  varying: ['keys of another number'],
+  varying: ['kv_seq other than seq'],
   build(p, w) {
     const { has, call: at } = w;
     if (both(w, ...(scales as [string, string]))) return undefined;
     const [batch, heads, seq] = [2, 4, at.seq!];
-    const kvSeq = has('keys of another number') ? at.kvSeq! : seq;
+    const kvSeq = has('kv_seq other than seq') ? at.kvSeq! : seq;
     const headDim = w.size('head_dim', 16);
-    const width = has('values of another width') ? headDim + 8 : headDim;
+    const width = has('v_head_dim other than head_dim') ? headDim + 8 : headDim;
     return call(
       MultiHeadAttention,
       {
@@ -208,49 +208,49 @@ const multiHeadAttention: LimitSample = {
   },
 };
 
-const scoresShown = ['scaled scores', 'capped scores', 'masked scores', 'weights'];
+const scoresShown = ['scores before softcap', 'scores after softcap', 'scores after mask', 'weights'];
 const precisions = { 'softmax in float32': 1, 'softmax in float16': 10, 'softmax in float64': 11, 'softmax in bfloat16': 16 };
 const attention: LimitSample = {
   key: Attention.key,
   calls: multiHeadAttention.calls,
   sizes: { head_dim: headDims },
   features: [
-    'values of another width',
-    'heads on an axis',
+    'v_head_dim other than head_dim',
+    '4-D operands',
     'grouped heads',
-    'keys of another number',
+    'kv_seq other than seq',
     'causal mask',
     'bool mask',
     'float mask',
-    'one mask for all queries',
-    'mask of the first keys',
+    'mask broadcast over queries',
+    'mask shorter than kv_seq',
     'past',
-    'numbers of valid keys',
+    'nonpad_kv_seqlen',
     'softcap',
     ...scales,
     ...scoresShown,
     ...Object.keys(precisions),
   ],
-  varying: ['keys of another number'],
+  varying: ['kv_seq other than seq'],
   build(p, w) {
     const { has, call: at } = w;
     const several = (names: readonly string[]): boolean => names.filter(has).length > 1;
     if (several(scales) || several(scoresShown) || several(Object.keys(precisions)) || both(w, 'bool mask', 'float mask'))
       return undefined;
-    if (both(w, 'past', 'numbers of valid keys')) return undefined;
+    if (both(w, 'past', 'nonpad_kv_seqlen')) return undefined;
     const [batch, heads, seq] = [2, 4, at.seq!];
     const kvHeads = has('grouped heads') ? 2 : heads;
-    const kvSeq = has('keys of another number') ? at.kvSeq! : seq;
+    const kvSeq = has('kv_seq other than seq') ? at.kvSeq! : seq;
     const total = kvSeq + (has('past') ? 3 : 0);
     const headDim = w.size('head_dim', 16);
-    const width = has('values of another width') ? headDim + 8 : headDim;
-    const apart = has('heads on an axis');
+    const width = has('v_head_dim other than head_dim') ? headDim + 8 : headDim;
+    const apart = has('4-D operands');
     const rows = (n: number, count: number, of: number): Value =>
       at.loud ? p.loud(batch, count, n * of) : apart ? p.floats(batch, n, count, of) : p.floats(batch, count, n * of);
-    const first = has('mask of the first keys');
-    const masked = has('bool mask') || has('float mask') || has('one mask for all queries') || first;
-    if ((first && total < 3) || (has('one mask for all queries') && seq === 1)) return undefined;
-    const dims = [has('one mask for all queries') ? 1 : seq, first ? total - 1 : total];
+    const first = has('mask shorter than kv_seq');
+    const masked = has('bool mask') || has('float mask') || has('mask broadcast over queries') || first;
+    if ((first && total < 3) || (has('mask broadcast over queries') && seq === 1)) return undefined;
+    const dims = [has('mask broadcast over queries') ? 1 : seq, first ? total - 1 : total];
     const mask = !masked
       ? undefined
       : has('bool mask')
@@ -263,7 +263,7 @@ const attention: LimitSample = {
         : p.floats(...dims);
     const shown = scoresShown.findIndex(has);
     const precision = Object.entries(precisions).find(([name]) => has(name));
-    const op = first || has('numbers of valid keys') ? Attention24 : Attention;
+    const op = first || has('nonpad_kv_seqlen') ? Attention24 : Attention;
     return call(
       op,
       {
@@ -273,7 +273,7 @@ const attention: LimitSample = {
         mask,
         pastKey: has('past') ? p.floats(batch, kvHeads, 3, headDim) : undefined,
         pastValue: has('past') ? p.floats(batch, kvHeads, 3, width) : undefined,
-        nonpad: has('numbers of valid keys') ? p.data('int64', [batch], [Math.max(1, kvSeq - 2), kvSeq]) : undefined,
+        nonpad: has('nonpad_kv_seqlen') ? p.data('int64', [batch], [Math.max(1, kvSeq - 2), kvSeq]) : undefined,
       },
       {
         is_causal: has('causal mask') ? 1 : undefined,
@@ -298,12 +298,12 @@ const packed: LimitSample = {
   key: PackedMultiHeadAttention.key,
   calls: [{}, { loud: 1 }],
   sizes: { head_dim: headDims },
-  features: ['values of another width', 'biases of the projections', ...scales],
+  features: ['v_head_dim other than head_dim', 'biases of the projections', ...scales],
   build(p, w) {
     const { has, call: at } = w;
     if (both(w, ...(scales as [string, string]))) return undefined;
     const [heads, tokens, headDim] = [4, 8, w.size('head_dim', 16)];
-    const width = has('values of another width') ? headDim + 8 : headDim;
+    const width = has('v_head_dim other than head_dim') ? headDim + 8 : headDim;
     return call(
       PackedMultiHeadAttention,
       {
@@ -380,18 +380,18 @@ const rotary: LimitSample = {
   key: RotaryEmbedding.key,
   calls: [{ seq: 5 }, { seq: 1 }],
   sizes: { head_dim: even, 'rotated channels': even.filter((n) => n <= 64) },
-  features: ['interleaved', 'some channels', 'heads on an axis', 'positions'],
+  features: ['interleaved', 'partial', '4-D operands', 'positions'],
   build(p, w) {
     const { has, call: at } = w;
     const [batch, heads, seq] = [2, 3, at.seq!];
     const channels = w.size('rotated channels', 0);
     const headDim = w.size('head_dim', channels ? 128 : 32);
-    const turned = channels || (has('some channels') ? headDim / 2 : headDim);
+    const turned = channels || (has('partial') ? headDim / 2 : headDim);
     const angles = (): Value => (has('positions') ? p.floats(9, turned / 2) : p.floats(batch, seq, turned / 2));
     return call(
       RotaryEmbedding,
       {
-        x: has('heads on an axis') ? p.floats(batch, heads, seq, headDim) : p.floats(batch, seq, heads * headDim),
+        x: has('4-D operands') ? p.floats(batch, heads, seq, headDim) : p.floats(batch, seq, heads * headDim),
         cos: angles(),
         sin: angles(),
         positions: has('positions')
@@ -404,7 +404,7 @@ const rotary: LimitSample = {
       },
       {
         interleaved: has('interleaved') ? 1 : undefined,
-        num_heads: has('heads on an axis') ? undefined : heads,
+        num_heads: has('4-D operands') ? undefined : heads,
         rotary_embedding_dim: turned === headDim ? undefined : turned,
       },
     );
@@ -414,13 +414,13 @@ const microsoftRotary: LimitSample = {
   key: MicrosoftRotaryEmbedding.key,
   calls: rotary.calls,
   sizes: rotary.sizes,
-  features: ['interleaved', 'some channels'],
+  features: ['interleaved', 'partial'],
   build(p, w) {
     const { has, call: at } = w;
     const [batch, heads, seq] = [2, 3, at.seq!];
     const channels = w.size('rotated channels', 0);
     const headDim = w.size('head_dim', channels ? 128 : 32);
-    const turned = channels || (has('some channels') ? headDim / 2 : headDim);
+    const turned = channels || (has('partial') ? headDim / 2 : headDim);
     return call(
       MicrosoftRotaryEmbedding,
       {
@@ -528,11 +528,11 @@ const skipSample = (
   key: op.key,
   calls: [{}],
   sizes: { rank: ranks },
-  features: ['a skip for the whole batch', 'sum'],
+  features: ['broadcast skip', 'sum'],
   build(p, w) {
     const rank = w.size('rank', 3);
     const dims = [2, 3, 2, 5, 24].slice(5 - rank);
-    const skip = w.has('a skip for the whole batch') ? [1, ...dims.slice(1)] : dims;
+    const skip = w.has('broadcast skip') ? [1, ...dims.slice(1)] : dims;
     const rows = { scale: p.floats(24), bias: p.floats(24), ...(shifted && { shift: p.floats(24) }) };
     const sum = w.has('sum');
     return call(

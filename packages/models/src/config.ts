@@ -34,7 +34,7 @@ const mostParts = 4096;
 /**
  * The keys of a parsed `config.json`.
  *
- * Throws   ConfigError if it is no object
+ * Throws   ConfigError if it is not an object
  */
 export function configReader(json: unknown, path = 'config.json'): ConfigReader {
   if (typeof json !== 'object' || json === null || Array.isArray(json))

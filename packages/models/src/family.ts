@@ -23,6 +23,8 @@ export interface Translation {
   readonly packed?: readonly PackedEntry[];
   /** Whether texts usually come with a mask of their padding. Default true. */
   readonly masked?: boolean;
+  /** Rows and columns of pixels of all images, if their positions have places for no others. */
+  readonly imageSize?: number;
 }
 
 /** A family of models: one file. */

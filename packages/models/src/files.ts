@@ -67,7 +67,8 @@ export function filesAt(address: string, get: typeof fetch = fetch): PretrainedF
     name: base,
     async open(name) {
       const url = `${base}${insideName(name).split('/').map(encodeURIComponent).join('/')}`;
-      const found = await get(url, { headers: { range: 'bytes=0-0' } });
+      // Two bytes: some servers take a range that ends at 0 for the whole file.
+      const found = await get(url, { headers: { range: 'bytes=0-1' } });
       await found.body?.cancel();
       if (found.status === 404) return undefined;
       const size = Number(/\/(\d+)$/.exec(found.headers.get('content-range') ?? '')?.[1] ?? Number.NaN);
@@ -78,7 +79,8 @@ export function filesAt(address: string, get: typeof fetch = fetch): PretrainedF
         async read(offset, length) {
           if (length === 0) return new Uint8Array();
           const part = await get(url, { headers: { range: `bytes=${offset}-${offset + length - 1}` } });
-          if (part.status !== 206) throw notARange(url, part);
+          if (part.status !== 206 || !part.headers.get('content-range')?.startsWith(`bytes ${offset}-`))
+            throw notARange(url, part);
           return new Uint8Array(await part.arrayBuffer());
         },
       };
@@ -86,12 +88,12 @@ export function filesAt(address: string, get: typeof fetch = fetch): PretrainedF
   };
 }
 
-const notARange = (path: string, { status, statusText }: Response): FileError =>
+const notARange = (path: string, { status, statusText, headers }: Response): FileError =>
   new FileError({
     path,
     problem: 'the server did not answer with a range of the file',
-    expected: 'status 206 with content-range',
-    got: `${status} ${statusText}`.trim(),
+    expected: 'status 206 with its content-range',
+    got: [status, statusText, headers.get('content-range')].filter(Boolean).join(' '),
     hint: 'Serve it by a server that supports range requests, or load the files and use filesInMemory',
   });
 
@@ -108,4 +110,20 @@ export async function readFile(files: PretrainedFiles, name: string): Promise<Ui
   if (source && source.size > longest)
     throw new FileError({ path: name, problem: 'too long', expected: `at most ${longest} bytes`, got: String(source.size) });
   return source?.read(0, source.size);
+}
+
+/**
+ * The whole file of an address.
+ *
+ * Throws   FileError for a response other than the file
+ */
+export async function fetchFile(address: string | URL): Promise<Uint8Array> {
+  const path = String(address);
+  const refused = (got: string, cause?: unknown) =>
+    new FileError({ path, problem: 'cannot be loaded', expected: 'the address of a file', got }, { cause });
+  const response = await fetch(address).catch((cause: unknown) => {
+    throw refused(String(cause), cause);
+  });
+  if (!response.ok) throw refused(`${response.status} ${response.statusText}`.trim());
+  return new Uint8Array(await response.arrayBuffer());
 }

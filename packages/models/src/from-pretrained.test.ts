@@ -79,6 +79,15 @@ describe('a checkpoint', () => {
     await expect(fromPretrained(filesAt('http://host/x', whole))).rejects.toThrow(/did not answer with a range.*got 200/);
   });
 
+  it('is refused by a server that answers with another range', async () => {
+    const start = bert.get('config.json')!;
+    const headers = { 'content-range': `bytes 0-1/${start.length}` };
+    const always = (async () => new Response(new Uint8Array(start.subarray(0, 2)), { status: 206, headers })) as typeof fetch;
+    const source = (await filesAt('http://host/x', always).open('config.json'))!;
+    expect(await source.read(0, 2)).toEqual(start.subarray(0, 2));
+    await expect(source.read(2, 2)).rejects.toThrow(/did not answer with a range.*got 206 bytes 0-1/);
+  });
+
   it('is an ordinary module: a config with another mechanism has the same weights', async () => {
     const model = await fromPretrained(gpt2);
     const stack = model.config.stack as { layers: { mixer: object } };
@@ -177,7 +186,7 @@ describe('weights', () => {
 });
 
 describe('toPretrained', () => {
-  it.each(['bert-base_model', 'gpt2', 'llama', 'qwen3', 't5', 'vit', 'gpt_oss'])(
+  it.each(['bert-base_model', 'gpt2', 'llama', 'qwen3', 't5', 'vit', 'gpt_oss', 'cohere-qk_norm', 'opt-post_norm'])(
     'writes %s with the same bytes in each tensor',
     async (name) => {
       const folder = mkdtempSync(join(tmpdir(), 'pretrained-'));

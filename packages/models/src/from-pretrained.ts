@@ -4,6 +4,7 @@ import {
   checkArguments,
   checkOptions,
   FileError,
+  type InputType,
   type KindModule,
   namesOf,
   openSafetensors,
@@ -14,7 +15,7 @@ import {
 import { inputsOf, zoo } from 'onnxformers';
 import { type ConfigReader, configReader, parseJson } from './config';
 import { families as known } from './families/index';
-import { type BlockConfig, type Family, familyOf } from './family';
+import { type BlockConfig, type Family, familyOf, type Translation } from './family';
 import { type FilesByName, filesInMemory, type PretrainedFiles, readFile } from './files';
 import { withBlocks } from './gguf/blocks-in-model';
 import { type GgufCheckpoint, readGguf } from './gguf/read';
@@ -115,12 +116,8 @@ async function load(
 ): Promise<Pretrained> {
   const { own, bare } = nameTests(config, family, task);
   const single = await withoutCopies(completeNames(stored, family, bare), family, config, own);
-  const {
-    config: ours,
-    names: entries,
-    packed,
-    masked = true,
-  } = family.translate(config, { task, has: (name) => single.byName.has(name) });
+  const translation = family.translate(config, { task, has: (name) => single.byName.has(name) });
+  const { config: ours, names: entries, packed } = translation;
   const module = zoo.parse('model', ours);
   const names = weightNames(entries, packed);
   const { parameters } = namesOf(module);
@@ -129,7 +126,7 @@ async function load(
     module,
     config: ours,
     weights: found.weights,
-    inputs: masked ? inputsFor(module, ours) : inputsOf(module),
+    inputs: inputsFor(module, translation),
     task,
     modelType: config.text('model_type'),
     original: config.raw,
@@ -170,11 +167,22 @@ async function withoutCopies(
   return { byName, ignored };
 }
 
-/** A padded batch with a mask of its padding; images have none. */
-function inputsFor(module: KindModule<'model'>, { embedding }: BlockConfig): CompileOptions['inputs'] {
-  const own = inputsOf(module);
-  if (!('ids' in own)) return own;
+/** A padded batch with a mask of its padding; images of the model's size. */
+function inputsFor(
+  module: KindModule<'model'>,
+  { config: { embedding }, masked = true, imageSize }: Translation,
+): CompileOptions['inputs'] {
+  const { ids, pixels, ...others } = inputsOf(module);
   const types = (embedding as BlockConfig | undefined)?.typeVocabSize !== undefined;
-  const rows = ['batch', 'seq'] as const;
-  return { ...own, attention_mask: ['int64', rows], ...(types && { token_type_ids: ['int64', rows] }) };
+  return {
+    ...(ids && { ids }),
+    ...(pixels && { pixels: imageSize === undefined ? pixels : ofSize(pixels, imageSize) }),
+    ...others,
+    ...(ids && masked && { attention_mask: ids }),
+    ...(ids && masked && types && { token_type_ids: ids }),
+  };
+}
+
+function ofSize([dtype, dims]: InputType, side: number): InputType {
+  return [dtype, dims.map((d) => (d === 'height' || d === 'width' ? side : d))];
 }

@@ -1,10 +1,12 @@
 // Exports that require Node.js: subpath @onnxformers/models/node.
+import { fileURLToPath } from 'node:url';
 import { checkArguments, FileError, type LazyTensor, type Ort, type Tensor } from '@onnxformers/core';
 import { fileSource, saveBytes, saveSafetensors, saveText } from '@onnxformers/core/node';
 import { companions } from './companions';
-import { type FilesByName, insideName, type PretrainedFiles, readFile } from './files';
+import { type FilesByName, fetchFile, insideName, type PretrainedFiles, readFile } from './files';
 import { fromPretrained as fromFiles, type PretrainedOptions } from './from-pretrained';
-import { pipeline as ofFiles, type Pipeline, type PipelineOptions, type PipelineTask } from './pipeline/pipeline';
+import { openPipeline, type Pipeline, type PipelineOptions, type PipelineTask } from './pipeline/pipeline';
+import type { ReadAddress } from './pipeline/task';
 import type { Pretrained } from './pretrained';
 import { storedTensors } from './stored';
 
@@ -50,7 +52,15 @@ export const pipeline = <T extends PipelineTask>(
   files: string | PretrainedFiles | FilesByName,
   ort: Ort,
   o: PipelineOptions = {},
-): Promise<Pipeline<T>> => ofFiles(task, typeof files === 'string' ? filesIn(files) : files, ort, o);
+): Promise<Pipeline<T>> => openPipeline(task, typeof files === 'string' ? filesIn(files) : files, ort, o, fetchOrRead);
+
+/** Paths and addresses `file:` are files of this machine. */
+const fetchOrRead: ReadAddress = async (address) => {
+  const text = String(address);
+  if (/^(https?|data|blob):/i.test(text)) return fetchFile(address);
+  const { size, read } = await fileSource(text.startsWith('file:') ? fileURLToPath(text) : text);
+  return read(0, size);
+};
 
 /**
  * Writes a pretrained model as a Hugging Face checkpoint: `config.json` as it was read, and `model.safetensors` with the names, layouts and dtypes of the checkpoint that it

@@ -1,8 +1,11 @@
-// An encoder-decoder in two parts, so that the memory is computed once and decoding has a cache.
+// The encoders and decoders of a model, as models of their own.
 import {
   type AnyModule,
+  type CompileOptions,
   ConfigError,
   checkArguments,
+  type Dim,
+  type KindModule,
   type LazyTensor,
   type Module,
   module,
@@ -11,7 +14,8 @@ import {
   type Value,
 } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
-import type { Pretrained } from './pretrained';
+import { inputsOf } from 'onnxformers';
+import type { Compilable, Pretrained } from './pretrained';
 
 type Inputs = Readonly<Record<string, Value>>;
 
@@ -60,4 +64,45 @@ export function partsOf(pretrained: Pretrained): { readonly encoder: Part; reado
       }),
     ),
   };
+}
+
+/**
+ * The two encoders of a model of texts and images (CLIP, SigLIP), each with everything that `compile` needs. Both return `hidden_states` and `pooler_output`, the vector that is
+ * compared: divide it by its length for `text_embeds` and `image_embeds` of the whole model.
+ *
+ * Shapes   text: ids int64 [batch, seq], vision: pixels [batch, channels, height, width] → hidden_states [batch, positions, dim], pooler_output [batch, poolerDim]
+ * Throws   ConfigError for another model
+ *
+ * Example  const { text } = towersOf(await fromPretrained(filesAt('https://example.org/clip/')));
+ *            const embedding = compile(text.module, { target: targets.cpu, inputs: text.inputs, weights: text.weights });
+ */
+export function towersOf(pretrained: Pretrained): { readonly text: Compilable; readonly vision: Compilable } {
+  checkArguments('towersOf', { pretrained });
+  const { module: whole, config, weights } = pretrained;
+  const { text, vision } = whole.children as Readonly<Record<string, KindModule<'model'> | undefined>>;
+  if (whole.blockName !== 'dual_encoder' || !text || !vision)
+    throw new ConfigError({
+      path: 'towersOf',
+      problem: 'not a model of texts and images',
+      expected: 'dual_encoder',
+      got: String(config.name),
+    });
+  const tower = (name: string, own: KindModule<'model'>): Compilable => {
+    return {
+      module: own,
+      inputs: inputsWithin(own, pretrained.inputs),
+      weights: new Map([...namesOf(own).parameters.keys()].map((path) => [path, weights.get(`${name}.${path}`)!])),
+    };
+  };
+  return { text: tower('text', text), vision: tower('vision', vision) };
+}
+
+/** Inputs of the whole model that a tower has, or that mask its texts. */
+function inputsWithin(tower: KindModule<'model'>, whole: CompileOptions['inputs']): CompileOptions['inputs'] {
+  const names = Object.keys(inputsOf(tower));
+  const own = Object.entries(whole).filter(
+    ([name]) => names.includes(name) || (name === 'attention_mask' && names.includes('ids')),
+  );
+  const batch = (d: Dim): Dim => (d === 'texts' || d === 'images' ? 'batch' : d);
+  return Object.fromEntries(own.map(([name, [dtype, dims]]) => [name, [dtype, dims.map(batch)] as const]));
 }

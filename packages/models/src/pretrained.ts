@@ -6,16 +6,20 @@ import type { PretrainedFiles } from './files';
 import type { WeightNames } from './names';
 import type { Task } from './task';
 
-/** A pretrained model: everything that `compile` needs. */
-export interface Pretrained {
+/** Everything that `compile` needs. */
+export interface Compilable {
   /** An ordinary module. */
   readonly module: KindModule<'model'>;
-  /** Its config, for `zoo.parse('model', config)`: change it to swap a mechanism, and use the same weights. */
-  readonly config: BlockConfig;
   /** Weights by the names of the module's parameters; each is read when it is needed. */
   readonly weights: ReadonlyMap<string, LazyTensor>;
   /** Inputs for `compile`. */
   readonly inputs: CompileOptions['inputs'];
+}
+
+/** A pretrained model. */
+export interface Pretrained extends Compilable {
+  /** Its config, for `zoo.parse('model', config)`: change it to swap a mechanism, and use the same weights. */
+  readonly config: BlockConfig;
   readonly task: Task;
   /** `model_type` of the config. */
   readonly modelType: string;

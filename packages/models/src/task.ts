@@ -28,7 +28,7 @@ const heads: readonly (readonly [RegExp, Task])[] = [
   [/ForTokenClassification$/, 'token_classification'],
   [/ForQuestionAnswering$/, 'question_answering'],
   [/ForImageClassification(WithTeacher)?$/, 'image_classification'],
-  [/Model$/, 'base'],
+  [/Model(WithProjection)?$/, 'base'],
 ];
 
 /**
@@ -50,7 +50,7 @@ export function taskOf(config: ConfigReader): Task {
   });
 }
 
-/** Throws   ConfigError for a word that is no task */
+/** Throws   ConfigError for a word that is not a task */
 export function checkTask(task: unknown): asserts task is Task {
   if (tasks.includes(task as Task)) return;
   const near = nearest(String(task), tasks);

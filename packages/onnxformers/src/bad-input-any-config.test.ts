@@ -47,7 +47,7 @@ function inputsFor(m: AnyModule, off = 0): CompileOptions['inputs'] {
 
 describe('the reader of configs, whatever it is given,', () => {
   const kinds = [...new Set(zoo.blocks.map((b) => b.kind))];
-  /** Builds a module or says what is wrong. Sizes stay small: a model of a billion layers is no mistake that could be told. */
+  /** Builds a module or says what is wrong. Sizes stay small: a model of a billion layers is not a mistake that an error could name. */
   function reads(f: () => unknown): void {
     let made: unknown;
     try {

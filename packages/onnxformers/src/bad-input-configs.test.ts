@@ -176,7 +176,7 @@ describe('configs', () => {
       path: /^encoder_decoder(\.encoder)+\.enco…$/,
       problem: 'more than 100 blocks inside each other',
     });
-    // The same part in two places is no circle.
+    // The same part in two places is not a circle.
     const norm = { name: 'layer_norm' };
     build(lm({ norm, embeddingNorm: norm }, 'stack') && lm({ embeddingNorm: norm }));
   });

@@ -133,7 +133,7 @@ describe('safetensors', () => {
       },
     ],
     [
-      'a header that is no JSON',
+      'a header that is not JSON',
       bytes('{"a":'),
       FileError,
       { problem: 'the header is not JSON', got: /end of JSON input/, hint: damaged },

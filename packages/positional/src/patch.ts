@@ -44,8 +44,8 @@ export const patch = defineBlock({
     padding: int({ doc: 'zeros around the image', unit: 'pixels', min: 0, default: 0 }),
     /** the linear map has a bias. Default: `true`. */
     bias: bool({ doc: 'the linear map has a bias', default: true }),
-    /** an edge that is no whole patch is filled with zeros, instead of left out. Default: `false`. */
-    fillEdge: bool({ doc: 'an edge that is no whole patch is filled with zeros, instead of left out', default: false }),
+    /** an edge that is not a whole patch is filled with zeros, instead of left out. Default: `false`. */
+    fillEdge: bool({ doc: 'an edge that is not a whole patch is filled with zeros, instead of left out', default: false }),
     /** output channels. Inherited from the enclosing block. */
     dim: int({ doc: 'output channels', unit: 'channels', min: 1, inherit: true }),
     /** norm of each patch. Optional. */

@@ -137,7 +137,7 @@ describe('learnable', () => {
       expectClose(outputs.y!, { dtype: 'float32', dims: [1, side * side + 1, dim], data }, float32);
     });
 
-    it('refuses a table of other cells, and positions that are no grid', () => {
+    it('refuses a table of other cells, and positions that are not a grid', () => {
       expect(() => learnable({ seqLen: 5, dim, grid: [3, 2] })).toThrow(/grid: .*seqLen = 5, got 3 · 2/);
       expect(() => runBlock(block, { x: randomArray('x', [1, 6, dim]) })).toThrow(
         /rows and columns of the positions are not known/,
@@ -183,6 +183,25 @@ describe('embeddings', () => {
       outputs.y!,
       gathered(p['word_embeddings.weight']!, (row, i) => row.map((v, c) => v + at(i, c))),
     );
+  });
+  it('vocab widens narrow words, not their positions', () => {
+    const block = vocab({ vocabSize: 7, seqLen: 11, dim: 5, wordDim: 3 });
+    const { outputs, parameters: p } = runBlock(block, { ids, position_ids: places });
+    expect(Object.entries(p).map(([name, { dims }]) => `${name} ${dims}`)).toEqual([
+      'word_embeddings.weight 7,3',
+      'word_projection.weight 5,3',
+      'position_embeddings.weight 11,5',
+    ]);
+    const [words, wide, positions] = Object.values(p) as [NDArray, NDArray, NDArray];
+    const data = Array.from(ids.data, (id, i) =>
+      [0, 1, 2, 3, 4].map((c) =>
+        [0, 1, 2].reduce(
+          (sum, j) => sum + wide.data[c * 3 + j]! * words.data[id * 3 + j]!,
+          positions.data[places.data[i]! * 5 + c]!,
+        ),
+      ),
+    );
+    expectClose(outputs.y!, { dtype: 'float32', dims: [2, 3, 5], data: Float64Array.from(data.flat()) });
   });
   it('vocab counts padding if it should', () => {
     const mask: NDArray = { dtype: 'int64', dims: [2, 3], data: Float64Array.of(0, 1, 1, 1, 0, 0) };

@@ -7,6 +7,7 @@ import {
   embedding,
   int,
   limitPositions,
+  linear,
   module,
   num,
   realPositionsOf,
@@ -19,9 +20,9 @@ import * as ops from '@onnxformers/core/ops';
 /**
  * Token embeddings, learned position embeddings and, with `typeVocabSize`, token type embeddings (BERT's segments).
  *
- *     y = E[ids] + P[positions + positionOffset] + T[token_type_ids]
+ *     y = E[ids] + P[positions + positionOffset] + T[token_type_ids]      with wordDim: W E[ids], W [dim, wordDim]
  *
- * With `padId`, positions are counted over the real ids that are not this one (RoBERTa): a padding id has row positionOffset − 1, which is no position. Such positions are counted in a whole sequence, so a state is refused.
+ * With `padId`, positions are counted over the real ids that are not this one (RoBERTa): a padding id has row positionOffset − 1, which is not a position. Such positions are counted in a whole sequence, so a state is refused.
  *
  * With `countPadding`, positions are places in the rows of a padded batch, whatever the padding mask says; a model that reads padding needs it (SigLIP).
  *
@@ -64,6 +65,13 @@ export const vocab = defineBlock({
     countPadding: bool({ doc: 'positions count padding too, instead of real positions only', default: false }),
     /** output channels. Inherited from the enclosing block. */
     dim: int({ doc: 'output channels', unit: 'channels', min: 1, inherit: true }),
+    /** channels of the token embeddings; if it differs from dim, a linear map without a bias follows them. Default: computed from other options. */
+    wordDim: int({
+      doc: 'channels of the token embeddings; if it differs from dim, a linear map without a bias follows them',
+      unit: 'channels',
+      min: 1,
+      default: (c: { dim: number }) => c.dim,
+    }),
     /** dropout probability in training. Default: `0`. */
     dropout: num({ doc: 'dropout probability in training', min: 0, max: 0.99, default: 0 }),
   },
@@ -73,7 +81,7 @@ export const vocab = defineBlock({
     { vocabSize: 23, seqLen: 11, positionOffset: 2, padId: 1, dim: 7 },
   ],
   properties: ['batchIndependent', 'causal'],
-  create({ vocabSize, seqLen, typeVocabSize, positionOffset, padId, countPadding, dim, dropout: p }, { path }) {
+  create({ vocabSize, seqLen, typeVocabSize, positionOffset, padId, countPadding, dim, wordDim, dropout: p }, { path }) {
     if (countPadding && padId !== undefined)
       throw new ConfigError({
         path: `${path}.countPadding`,
@@ -88,7 +96,8 @@ export const vocab = defineBlock({
         expected: 'an integer >= 1 with padId',
         got: '0',
       });
-    const word_embeddings = embedding(vocabSize, dim, { role: 'embedding', field: `${path}.vocabSize` });
+    const word_embeddings = embedding(vocabSize, wordDim, { role: 'embedding', field: `${path}.vocabSize` });
+    const word_projection = wordDim === dim ? undefined : linear(wordDim, dim, { bias: false, role: 'projection' });
     const position_embeddings = embedding(positionOffset + seqLen, dim, { role: 'position', field: `${path}.seqLen` });
     const token_type_embeddings =
       typeVocabSize === undefined
@@ -98,10 +107,11 @@ export const vocab = defineBlock({
       if (padId !== undefined) return ops.sub(countedOver(ids, padId, ctx, { seqLen, path }), 1);
       return countPadding ? places(ids, ctx, { seqLen, path }) : unexpanded(ctx.positions);
     };
-    const record = { word_embeddings, position_embeddings, token_type_embeddings };
+    const words = (ids: Value): Value => (word_projection ? word_projection(word_embeddings(ids)) : word_embeddings(ids));
+    const record = { word_embeddings, word_projection, position_embeddings, token_type_embeddings };
     return module(record, (ids: Value, ctx: SequenceContext) => {
       const rows = rowsOf(ids, ctx);
-      const y = ops.add(word_embeddings(ids), position_embeddings(ops.add(rows, positionOffset)));
+      const y = ops.add(words(ids), position_embeddings(ops.add(rows, positionOffset)));
       if (token_type_embeddings) {
         const types = ctx.tokenTypeIds ?? ids.graph.number([0], 'int64');
         return dropout(ops.add(y, token_type_embeddings(types)), p);

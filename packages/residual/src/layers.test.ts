@@ -27,11 +27,16 @@ const normOf = (p: Parameters, name: string) => (row: readonly number[]) =>
   layerNormed(row, p[`${name}.weight`]!, p[`${name}.bias`], 1e-5);
 
 // All rows of the one sequence through the three sub-layers.
-function plainLayer(p: Parameters, before: boolean, weigh: readonly [number, number], normMemory = false): number[][] {
+function plainLayer(
+  p: Parameters,
+  before: boolean,
+  weigh: readonly [number, number],
+  { normMemory = false, normResidual = false } = {},
+): number[][] {
   const sub = (rows: number[][], normName: string, f: (rows: number[][]) => number[][]): number[][] => {
     const norm = normOf(p, normName);
     const branch = f(before ? rows.map(norm) : rows);
-    const sums = rows.map((row, i) => plus(row, branch[i]!, [...weigh]));
+    const sums = rows.map((row, i) => plus(normResidual ? norm(row) : row, branch[i]!, [...weigh]));
     return before ? sums : sums.map(norm);
   };
   const memoryRows = normMemory ? rowsOf(memory).map(normOf(p, 'norm_cross')) : rowsOf(memory);
@@ -46,16 +51,23 @@ const alpha = (2 * 6) ** (1 / 4);
 describe('a layer with mixer, cross attention and feed-forward', () => {
   const parts = () => ({ dim, mixer: mixer(), cross: cross(), feedforward: feedforward() });
   it.each([
-    ['pre_norm', () => preNorm(parts()), true, [1, 1], false],
-    ['pre_norm, weighed', () => preNorm({ ...parts(), scale: 0.7, branchScale: 0.3 }), true, [0.7, 0.3], false],
-    ['pre_norm, the memory normalised', () => preNorm({ ...parts(), normMemory: true }), true, [1, 1], true],
-    ['post_norm', () => postNorm(parts()), false, [1, 1], false],
-    ['post_norm, weighed', () => postNorm({ ...parts(), scale: 0.7, branchScale: 0.3 }), false, [0.7, 0.3], false],
-    ['deep_norm', () => deepNorm({ ...parts(), depth: 6 }), false, [alpha, 1], false],
-    ['deep_norm of given alpha', () => deepNorm({ ...parts(), depth: 6, alpha: 3, beta: 1 }), false, [3, 1], false],
-  ] as const)('%s is what plain loops give', (_, make, before, weigh, normMemory) => {
+    ['pre_norm', () => preNorm(parts()), true, [1, 1], {}],
+    ['pre_norm, weighed', () => preNorm({ ...parts(), scale: 0.7, branchScale: 0.3 }), true, [0.7, 0.3], {}],
+    ['pre_norm, the memory normalised', () => preNorm({ ...parts(), normMemory: true }), true, [1, 1], { normMemory: true }],
+    [
+      'pre_norm, the residual connection normalised',
+      () => preNorm({ ...parts(), normResidual: true }),
+      true,
+      [1, 1],
+      { normResidual: true },
+    ],
+    ['post_norm', () => postNorm(parts()), false, [1, 1], {}],
+    ['post_norm, weighed', () => postNorm({ ...parts(), scale: 0.7, branchScale: 0.3 }), false, [0.7, 0.3], {}],
+    ['deep_norm', () => deepNorm({ ...parts(), depth: 6 }), false, [alpha, 1], {}],
+    ['deep_norm of given alpha', () => deepNorm({ ...parts(), depth: 6, alpha: 3, beta: 1 }), false, [3, 1], {}],
+  ] as const)('%s is what plain loops give', (_, make, before, weigh, norms) => {
     const { outputs, parameters } = runBlock(make(), { x, memory });
-    const expected = { ...x, data: Float64Array.from(plainLayer(parameters, before, weigh, normMemory).flat()) };
+    const expected = { ...x, data: Float64Array.from(plainLayer(parameters, before, weigh, norms).flat()) };
     // Factors are rounded to float32.
     expectClose(outputs.y!, expected, { atol: 1e-6, rtol: 1e-6 });
   });

@@ -5,7 +5,7 @@ import { branchFields, normBefore, residualLayer, scaleFields, shortcutFields, s
 
 /**
  * A residual layer with a norm before each sub-layer (pre-norm). Its sub-layers are mixer, cross attention and feed-forward, each optional. The residual
- * connection is not normalised, so a stack of such layers needs a norm after the last one.
+ * connection is not normalised, so a stack of such layers needs a norm after the last one. With `normResidual` it starts after the norm (BLOOM).
  *
  *     y = scale · x + branchScale · λ ⊙ f(norm(x))      for each sub-layer f; λ: learned, if layerScale is set, otherwise 1
  *
@@ -33,6 +33,8 @@ export const preNorm = defineBlock({
     ...scaleFields,
     /** the norm of the cross attention also normalises the memory. Default: `false`. */
     normMemory: bool({ doc: 'the norm of the cross attention also normalises the memory', default: false }),
+    /** the residual connection of a sub-layer carries norm(x) instead of x. Default: `false`. */
+    normResidual: bool({ doc: 'the residual connection of a sub-layer carries norm(x) instead of x', default: false }),
     ...branchFields,
     ...shortcutFields,
     ...subLayerFields,

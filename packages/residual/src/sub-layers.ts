@@ -118,6 +118,8 @@ export interface Style extends Sums {
   readonly after?: Norms | undefined;
   /** The norm of the cross attention also normalises the memory. */
   readonly normMemory?: boolean;
+  /** The residual connection carries the result of the norm before the sub-layer. */
+  readonly normResidual?: boolean;
   /** See {@link Module}. */
   readonly gain?: number;
 }
@@ -192,7 +194,9 @@ function step(x: Value, ctx: SequenceContext, subLayer: SubLayer, style: Style):
   const { place, before, after, shortcut } = subLayer;
   const memory = place === 'cross' && style.normMemory && before ? ctx.memory : undefined;
   const own = memory ? withContext(ctx, { memory: normed(memory, before!) }) : ctx;
-  const sum = ops.add(ops.mul(shortcut ? shortcut(x) : x, style.scale), branch(before ? before(x) : x, own, subLayer, style));
+  const read = before ? before(x) : x;
+  const carried = style.normResidual ? read : x;
+  const sum = ops.add(ops.mul(shortcut ? shortcut(carried) : carried, style.scale), branch(read, own, subLayer, style));
   return after ? after(sum) : sum;
 }
 

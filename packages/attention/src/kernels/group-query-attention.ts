@@ -88,11 +88,11 @@ export const GroupQueryAttention = defineOp<GroupQueryAttentionAttrs & { readonl
     const headDim = (key.dims[2] as number) / kv_num_heads;
     return {
       head_dim: headDim,
-      'head_dim of a rotation': do_rotary ? headDim : undefined,
-      'pairs of a rotation': do_rotary ? cos!.dims[1]! : undefined,
-      rotation: !!do_rotary,
-      'interleaved rotation': !!do_rotary && rotary_interleaved === 1,
-      'rotation of some channels': !!do_rotary && cos!.dims[1] !== headDim / 2,
+      'head_dim with rotary': do_rotary ? headDim : undefined,
+      'rotary pairs': do_rotary ? cos!.dims[1]! : undefined,
+      rotary: !!do_rotary,
+      'interleaved rotary': !!do_rotary && rotary_interleaved === 1,
+      'partial rotary': !!do_rotary && cos!.dims[1] !== headDim / 2,
       'grouped heads': num_heads !== kv_num_heads,
       softcap: !!softcap,
       window: local_window_size !== undefined && local_window_size > 0,

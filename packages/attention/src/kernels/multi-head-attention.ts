@@ -60,8 +60,8 @@ export const MultiHeadAttention = defineOp<MultiHeadAttentionAttrs, typeof names
     const across = query.dims[1] !== key.dims[1];
     return {
       head_dim: widthOf(query),
-      'values of another width': widthOf(value) !== widthOf(query),
-      'keys of another number': across,
+      'v_head_dim other than head_dim': widthOf(value) !== widthOf(query),
+      'kv_seq other than seq': across,
       'biases of the projections': !!bias,
       lengths: !!lengths,
       bias: !!scores,
@@ -143,7 +143,7 @@ function match(node: Node<AttendAttrs>, context: MatchContext): Outcome {
   const shared = heads !== kvHeads;
   const projections = shared ? undefined : biasedProjections([q, k, v], context);
   const mask = ownMask(reading);
-  // Providers align a causal mask over keys of another number differently, and some have no lengths.
+  // Providers align a causal mask differently if there are more or fewer keys than queries, and some have no lengths.
   const doubtful = !('refused' in mask) && (mask.lengths || (mask.causal && reading.lengthsDiffer));
   const masks = 'refused' in mask ? [undefined] : doubtful ? [mask, undefined] : [mask];
   const ways = masks.flatMap((mask) =>

@@ -44,7 +44,7 @@ export const PackedMultiHeadAttention = defineOp<PackedAttrs, typeof names>({
     const widthOf = ({ dims }: TensorType): number => (dims[1] as number) / num_heads;
     return {
       head_dim: widthOf(query),
-      'values of another width': widthOf(value) !== widthOf(query),
+      'v_head_dim other than head_dim': widthOf(value) !== widthOf(query),
       'biases of the projections': !!bias,
       ...scalesAsked(scale),
     };

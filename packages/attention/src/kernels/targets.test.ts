@@ -135,7 +135,7 @@ describe.each(table)('%s', (name, cpu, wasm, webgpu, hopper, ampere, ampereInBfl
 describe('a rotation stays outside of GroupQueryAttention', () => {
   it.each([
     ['turned by an input', 'positions', {}],
-    ['turned, few channels', 'sizeLimit', { size: 'head_dim of a rotation', got: 8, limit: 'a multiple of 16', multipleOf: 16 }],
+    ['turned, few channels', 'sizeLimit', { size: 'head_dim with rotary', got: 8, limit: 'a multiple of 16', multipleOf: 16 }],
     ['turned, cache', 'growingTables', {}],
   ])('%s', (name, code, data) => {
     const c = attendCases.find((each) => each.name === name)!;

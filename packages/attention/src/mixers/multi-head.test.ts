@@ -155,6 +155,30 @@ describe('multi_head', () => {
     expectClose(outputs.y!, projected(merge(y), p['o_proj.weight']!, p['o_proj.bias']));
   });
 
+  it.each(['head', 'all'] as const)('limits queries, keys and values, after a norm over %s', (qkNormOver) => {
+    const qkNorm = (which: number) => unit({ dim: qkNormOver === 'head' ? 4 : [16, 8][which]! });
+    for (const normed of [undefined, { qkNorm, qkNormOver }]) {
+      const block = multiHead({ dim: 12, heads: 4, kvHeads: 2, headDim: 4, clipQkv: 0.3, ...normed });
+      const { outputs, parameters: p } = runBlock(block, { x });
+      const part = (name: string, n: number) => {
+        const rows = projected(x, p[`${name}_proj.weight`]!, p[`${name}_proj.bias`]);
+        const weight = p[`${name}_norm.weight`]?.data;
+        const data = rows.data.map((v, i) => {
+          if (!weight) return v;
+          const first = i - (i % weight.length);
+          const length = Math.sqrt(rows.data.subarray(first, first + weight.length).reduce((sum, u) => sum + u * u, 0));
+          return (v / length) * weight[i % weight.length]!;
+        });
+        expect(data.some((v) => Math.abs(v) > 0.3)).toBe(true);
+        return split({ ...rows, data: data.map((v) => Math.min(Math.max(v, -0.3), 0.3)) }, n);
+      };
+      const y = perHead(part('q', 4), part('k', 2), part('v', 2), (qs, ks, vs) => attention(qs, ks, vs));
+      // The bound is rounded to float32.
+      const tolerance = { atol: 1e-7, rtol: 1e-7 };
+      expectClose(outputs.y!, projected(merge(y), p['o_proj.weight']!, p['o_proj.bias']), tolerance);
+    }
+  });
+
   it.each(['channel', 'head'] as const)('gates the result of attention, for each %s', (gate) => {
     const { outputs, parameters: p } = runBlock(multiHead({ dim: 12, heads: 3, valueHeadDim: 5, gate, gateBias: false }), { x });
     const parts = (name: string) => split(projected(x, p[`${name}_proj.weight`]!, p[`${name}_proj.bias`]), 3);

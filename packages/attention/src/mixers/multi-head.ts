@@ -38,6 +38,7 @@ type Projection = (x: Value) => Value;
  *
  * With a gate the result of attention is multiplied by σ(W_g x), for each channel or for each head. With valueResidual the values are λ₁ v₁ + λ₂ v, where v₁ are
  * the values of the first layer of the stack, whose own values do not change; in a block outside of a list of layers v₁ = v.
+ * With clipQkv all elements of queries, keys and values are limited to −clipQkv … clipQkv.
  *
  * Shapes   x [batch, seq, dim], packed [tokens, dim] → [batch, seq, outDim]; memory [batch, memory_seq, memoryDim]
  * Dtypes   float32, float16, bfloat16
@@ -117,6 +118,12 @@ export const multiHead = defineBlock({
     qkNormOver: choice(['head', 'eachHead', 'all'], {
       doc: 'qkNorm normalises each head by itself, with the same weights or with weights of its own, or all channels of the projection',
       default: 'head',
+    }),
+    /** bound on the elements of queries, keys and values, after qkNorm and before the rotary embedding; absent: no bound. Optional. */
+    clipQkv: num({
+      doc: 'bound on the elements of queries, keys and values, after qkNorm and before the rotary embedding; absent: no bound',
+      above: 0,
+      optional: true,
     }),
     /** multiplies the result of attention by σ(W_g x): a gate for each channel or for each head; absent: no gate. Optional. */
     gate: choice(['channel', 'head'], {
@@ -214,9 +221,10 @@ export const multiHead = defineBlock({
         ? normOfEach(Array.from({ length: count }, (_, i) => qkNorm!(first + i)))
         : qkNorm!(first ? 1 : 0);
     const [q_norm, k_norm] = qkNorm ? [norms(0, heads), norms(heads, kvHeads)] : [];
-    const split = (x: Value, n: number, ctx: Pick<SequenceContext, 'layout'>, norm: Projection | undefined): Value => {
-      if (!norm) return splitHeads(x, n, ctx.layout);
-      return overAll ? splitHeads(norm(x), n, ctx.layout) : norm(splitHeads(x, n, ctx.layout));
+    const limited = (x: Value): Value => (c.clipQkv === undefined ? x : x.graph.ops.clip(x, -c.clipQkv, c.clipQkv));
+    const split = (x: Value, n: number, ctx: Pick<SequenceContext, 'layout'>, norm?: Projection): Value => {
+      if (!norm) return splitHeads(limited(x), n, ctx.layout);
+      return overAll ? splitHeads(limited(norm(x)), n, ctx.layout) : limited(norm(splitHeads(x, n, ctx.layout)));
     };
     const parts = { ...record, o_proj, gate_proj, value_residual, q_norm, k_norm };
     const children = { ...parts, attention, rotary_emb: rotaryEmbedding, attention_bias: attentionBias };
@@ -234,12 +242,12 @@ export const multiHead = defineBlock({
               }),
             )[1]
           : k;
-        return [turned, splitHeads(v_proj(memory.valueStates ?? memory.hiddenStates), kvHeads, memory.layout)];
+        return [turned, split(v_proj(memory.valueStates ?? memory.hiddenStates), kvHeads, memory)];
       };
       const ownRows = (): readonly [Value, Value, Value, SequenceContext] => {
         const key = split(k_proj(x), kvHeads, ctx, k_norm);
         const [q, k] = rotaryEmbedding ? rotaryEmbedding(query, key, ctx) : [query, key];
-        const values = splitHeads(v_proj(x), kvHeads, ctx.layout);
+        const values = split(v_proj(x), kvHeads, ctx);
         return [q, ...updateCache(ctx, k, value_residual ? value_residual(values, ctx) : values)];
       };
       // A memory's keys may have been rotated in an earlier call; the queries are new in each call.

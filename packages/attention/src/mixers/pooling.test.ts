@@ -32,7 +32,7 @@ describe('pooling', () => {
     expectClose(y(), y([5, 5]));
   });
 
-  it('refuses an even size, and positions that are no image', () => {
+  it('refuses an even size, and positions that are not an image', () => {
     expect(() => pooling({ dim: 3, poolSize: 2 })).toThrow(
       /poolSize: an even square of neighbours has no centre; expected an odd number, got 2/,
     );

@@ -58,7 +58,7 @@ describe('shifted_window', () => {
     expectClose(outputs.y!, { ...x, data: expected }, { atol: 1e-6, rtol: 1e-6 });
   });
 
-  it('refuses an image smaller than a window, and positions that are no grid', () => {
+  it('refuses an image smaller than a window, and positions that are not a grid', () => {
     const small = shiftedWindow({ dim, window: 4, grid: [3, 5], mixer });
     expect(() => runBlock(small, { x: randomArray('x', [1, 15, dim]) })).toThrow(/an image smaller than a window/);
     const block = shiftedWindow({ dim, window: 2, mixer });

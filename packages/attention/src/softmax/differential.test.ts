@@ -101,7 +101,7 @@ describe('differential', () => {
     expectClose(deep.outputs.y!, plain(given, own, { start: 0.8 - 0.6 * Math.exp(-0.9) }), float32);
   });
 
-  it('refuses heads that are no pairs, and other widths', () => {
+  it('refuses heads that are not pairs, and other widths', () => {
     const odd = { ...feeds(5, 5, 2), k: randomArray('k', [2, 1, 5, 3]), v: randomArray('v', [2, 1, 5, 5]) };
     expect(() => runBlock(differential({ headDim: 3, valueHeadDim: 5 }), odd)).toThrow(
       /differential: an odd number of heads is not a number of pairs; expected an even number of query heads and of key heads, got 1/,

@@ -15,7 +15,6 @@ import {
   maskMod,
   num,
   type SequenceContext,
-  tensor,
   type Value,
   withContext,
 } from '@onnxformers/core';
@@ -37,7 +36,7 @@ import { masksFromTheStart } from './masks-from-the-start';
  *          the right, as lengths
  * Cost     time and memory proportional to the listed pairs, without a mask, causal or under lengths, up to the density `threshold` and where gathering keys costs less
  *          than all pairs: below 3 % for single pairs, at any density up to it for blocks of 32 and more; otherwise O(seq · kv_seq · dim)
- * Throws   ConfigError for a key that is no position of the pattern, or listed twice, a padding mask or a memory · ShapeError for another number of heads and for a longer
+ * Throws   ConfigError for a key that is not a position of the pattern, or listed twice, a padding mask or a memory · ShapeError for another number of heads and for a longer
  *          sequence
  * Source   Gale et al. 2020, https://arxiv.org/abs/2006.10901
  * Lowers   portable: primitives · cpu, wasm, webgpu, cuda: MultiHeadAttention; over keys that are gathered beside the queries of each
@@ -138,20 +137,22 @@ function patternOf(keys: readonly (readonly (readonly number[])[])[], path: stri
 
 function asBlocks({ heads, count, flags }: Pattern, near: Value): Mask<Value> {
   const flagAt = (row: number, column: number): number => flags[row * count + column]!;
-  const isMadeOf = (size: number): boolean =>
-    count % size === 0 &&
-    flags.every((flag, at) => {
-      const [row, column] = [Math.floor(at / count), at % count];
-      return flag === flagAt(row - (row % size), column - (column % size));
-    });
+  const isMadeOf = (size: number): boolean => {
+    if (count % size !== 0) return false;
+    for (let row = 0; row < heads * count; row++)
+      for (let column = 0; column < count; column++)
+        if (flagAt(row, column) !== flagAt(row - (row % size), column - (column % size))) return false;
+    return true;
+  };
   const size = [64, 32, 16, 8, 4, 2].find(isMadeOf) ?? 1;
   const n = count / size;
-  const layout = Array.from({ length: heads * n * n }, (_, at) => flagAt(Math.floor(at / n) * size, (at % n) * size));
-  return blockLayout<Value>(near.graph.root.constant(tensor('bool', [heads, n, n], layout)), size);
+  const layout = new Uint8Array(heads * n * n);
+  for (let at = 0; at < layout.length; at++) layout[at] = flagAt(Math.floor(at / n) * size, (at % n) * size);
+  return blockLayout<Value>(near.graph.root.constant({ dtype: 'bool', dims: [heads, n, n], data: layout }), size);
 }
 
 function asTable({ heads, count, flags }: Pattern, near: Value): Mask<Value> {
   const dims = heads === 1 ? [count, count] : [heads, count, count];
-  const table = near.graph.root.constant(tensor('bool', dims, Array.from(flags)));
+  const table = near.graph.root.constant({ dtype: 'bool', dims, data: flags });
   return maskMod<Value>((_b, h, q, k) => (heads === 1 ? lookupFlag(table, q, k) : lookupFlag(table, h, q, k)));
 }

@@ -19,7 +19,7 @@ it('an assumption that there is not is an error for the type checker too', () =>
 describe('compile refuses', () => {
   it.each([
     [
-      'what is no module',
+      'what is not a module',
       {},
       good,
       'compile: not a module; expected what a block, a registry or module() returns, got an object with no keys',
@@ -89,7 +89,7 @@ describe('compile refuses', () => {
     ],
     ['a state that is none', double, { ...good, state: { io: -1 } }, "state: wrong value; expected 'io', { io: capacity }"],
     [
-      'weights that are no map',
+      'weights that are not a map',
       double,
       { ...good, weights: { w: 1 } },
       'weights: wrong value; expected a Map of weights by name, got an object with w. new Map(Object.entries(weights)), or initialize(module)',
@@ -114,7 +114,7 @@ describe('compile refuses', () => {
       'machine.cudnn: wrong value; expected a version such as "9.14", or "none", got "newest"',
     ],
     [
-      'taps that are no list',
+      'taps that are not a list',
       double,
       { ...good, taps: 'stack' },
       'taps: wrong value; expected a list of module paths, got "stack"',

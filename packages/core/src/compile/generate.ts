@@ -28,7 +28,7 @@ export interface GenerateOptions {
   readonly lengths?: Value;
   /** Number of new tokens. */
   readonly steps: number;
-  /** Capacity of each cache in positions: at least the length of the longest prompt plus steps. */
+  /** Capacity of each cache in positions: at least the length of the longest prompt plus steps − 1: the last token is not cached. */
   readonly capacity: number;
   /** Keeps keys and values in pools of blocks that kernels update in place, instead of carrying them from step to step. */
   readonly paged?: Pool;

@@ -104,7 +104,7 @@ export function explain(model: Model, options: ExplainOptions = {}): Explanation
   };
 }
 
-// Kernels that the user's own code calls, and that are kept as they are, are no decisions. They are told if the target foretells what they run.
+// Kernels that the user's own code calls are kept as they are, so they are not decisions. They are listed if the target predicts what they run.
 function keptKernels({ target, machine, traced, decisions }: Model): readonly Decision[] {
   const known = new Set(decisions.map(({ path, op }) => `${path} ${op}`));
   return nodesWithin(traced.nodes)

@@ -8,10 +8,9 @@ import { type BlocksOptions, blocksMask } from '../mask/blocks';
 import { expressedBy } from '../mask/features';
 import { conjuncts } from '../mask/mask';
 import { Attend } from '../ops/attend';
-import { attendLayout, keysPerQuery } from '../ops/attend-layout';
+import { attendLayout, keysPerQuery, layoutOf } from '../ops/attend-layout';
 import { attendParts } from '../ops/attend-parts';
 import { definitionCost } from '../targets/attention-cost';
-import { toArray } from '../tensor/convert';
 
 const own = defineReasons({
   unknownLayout: () => 'the layout of blocks is not known before a run',
@@ -46,11 +45,11 @@ export const useLayout: Rule = rule('Attend → gathered blocks', Attend, (node)
   if (bias || noise) return refuse(own.perPair({ what: bias ? 'a bias' : 'dropout' }));
   if (node.attrs.weights) return refuse(own.perPair({ what: 'the weights' }));
   if (sinks) return refuse(own.sinks());
-  const layout = toArray(leaf.tensor);
+  const layout = layoutOf(leaf.tensor);
   const { causal, lengths } = reading;
   const computed = keysPerQuery({ layout, size, causal }) * Math.max(1, queriesForRow / size);
   // All blocks of the layout are computed, whatever the length of the sequence.
-  const all = layout.dims[2]! * size;
+  const all = layout.keyBlocks * size;
   const known = typeof keys === 'number' ? keys : all;
   if (computed + moving >= known) return refuse(own.dense({ computed: Math.ceil(computed), keys: known }));
   const { scale, softcap } = node.attrs;

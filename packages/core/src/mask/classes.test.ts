@@ -37,7 +37,7 @@ describe('a reading', () => {
     expect(expressedBy(documents('o', 'k'), all)).toEqual({ causal: false, documents: { offsets: 'o', keyOffsets: 'k' } });
     expect(expressedBy(none, {})).toEqual({});
   });
-  it('of packed sequences with padded keys is no feature of a kernel', () => {
+  it('of packed sequences with padded keys is not a feature of a kernel', () => {
     const padded = and<string>(documents('o', 'k', 'l'), causal);
     expect(expressedBy(padded, all)).toEqual({ inexpressible: { mask: 'documents with padded keys', kinds: ['documents'] } });
     expect(impliedBy(padded)).toEqual({ documents: { offsets: 'o', keyOffsets: 'k' }, right: 0 });

@@ -3,13 +3,38 @@ import { type Dim, subDims } from '../dim/dim';
 import type { GraphBuilder, Value } from '../ir/graph';
 import { place, placeOf, placesUpTo } from '../mask/places';
 import { tensor } from '../tensor/convert';
-import type { NDArray } from '../tensor/tensor';
+import type { Tensor } from '../tensor/tensor';
 import { attendGathered, rowsOfHeads } from './attend-gathered';
 
-/** A layout whose flags are known, and the mask beside it. */
+/** Which blocks of keys each block of queries attends to. */
+export interface Layout {
+  /** Layouts: one for all heads, or one for each. */
+  readonly heads: number;
+  /** Blocks of queries. */
+  readonly count: number;
+  readonly keyBlocks: number;
+  /** Blocks of keys in ascending order, for the row head · count + block of queries. */
+  readonly columns: readonly (readonly number[])[];
+}
+
+const known = new WeakMap<Tensor, Layout>();
+
+/** The layout of flags, bool [1 or heads, query blocks, key blocks]; they are read once. */
+export function layoutOf(flags: Tensor): Layout {
+  const found = known.get(flags);
+  if (found) return found;
+  const [heads, count, keyBlocks] = flags.dims as [number, number, number];
+  const columns = Array.from({ length: heads * count }, (): number[] => []);
+  const data = flags.data as Uint8Array;
+  for (let at = 0; at < data.length; at++) if (data[at] !== 0) columns[Math.floor(at / keyBlocks)]!.push(at % keyBlocks);
+  const layout = { heads, count, keyBlocks, columns };
+  known.set(flags, layout);
+  return layout;
+}
+
+/** A layout that is known, and the mask beside it. */
 export interface LayoutOptions {
-  /** bool [1 or heads, query blocks, key blocks] */
-  readonly layout: NDArray;
+  readonly layout: Layout;
   /** Queries and keys in a block. */
   readonly size: number;
   readonly causal: boolean;
@@ -31,13 +56,10 @@ interface Bucket {
 
 /** Blocks of queries in buckets by the number of their blocks of keys, rounded up, or all blocks; rows without keys are in none. Blocks after the query are left out if causal. */
 export function bucketsOf({ layout, causal }: Pick<LayoutOptions, 'layout' | 'causal'>): readonly Bucket[] {
-  const [heads, count, keyBlocks] = layout.dims as [number, number, number];
+  const { count, keyBlocks } = layout;
   const buckets = new Map<number, { rows: number[]; columns: (readonly number[])[] }>();
-  for (let row = 0; row < heads * count; row++) {
-    const last = causal ? (row % count) + 1 : keyBlocks;
-    const columns = Array.from({ length: Math.min(last, keyBlocks) }, (_, j) => j).filter(
-      (j) => layout.data[row * keyBlocks + j] !== 0,
-    );
+  for (const [row, all] of layout.columns.entries()) {
+    const columns = causal ? all.filter((j) => j <= row % count) : all;
     if (columns.length === 0) continue;
     const width = Math.min(roundedUp(columns.length), keyBlocks);
     const bucket = buckets.get(width) ?? { rows: [], columns: [] };
@@ -56,7 +78,7 @@ function roundedUp(n: number): number {
 
 /** Keys that are computed for a query, on average. */
 export function keysPerQuery(o: Pick<LayoutOptions, 'layout' | 'causal' | 'size'>): number {
-  const [heads, count] = o.layout.dims as [number, number];
+  const { heads, count } = o.layout;
   const blocks = bucketsOf(o).reduce((sum, { width, rows }) => sum + width * rows.length, 0);
   return (blocks * o.size) / (heads * count);
 }
@@ -74,7 +96,7 @@ export function attendLayout(q: Value, k: Value, v: Value, o: LayoutOptions): Va
   const { concat, cropTo, fill, gather, pad, reshape } = q.graph.ops;
   const { layout, size } = o;
   const [batch, heads, seq] = q.dims as [Dim, number, Dim];
-  const [layouts, count, keyBlocks] = layout.dims as [number, number, number];
+  const { heads: layouts, count, keyBlocks } = layout;
   const kvHeads = k.dims[1] as number;
   // With a layout for each head, the blocks of all heads are those of one.
   const perHead = layouts > 1;

@@ -1,8 +1,17 @@
+import * as ort from 'onnxruntime-node';
 import { describe, expect, test } from 'vitest';
+import { compile } from '../compile/compile';
 import type { Value } from '../ir/graph';
+import { module } from '../module/module';
+import type { Ort } from '../runtime/ort';
+import { createRunner } from '../runtime/runner';
+import { cpu } from '../targets/cpu';
+import { portable } from '../targets/portable';
+import { tensor } from '../tensor/convert';
 import { checkOp } from '../testing';
 import { cacheAppend, tensorScatter } from './cache';
 import { cases } from './cache.cases';
+import { sub } from './elementwise';
 import { GraphBuilder } from './vocabulary';
 
 test.each(cases.map((c) => [c.name, c] as const))('%s', (_, c) => checkOp(c));
@@ -65,5 +74,31 @@ describe('operands that do not fit', () => {
         sizes,
       );
     expect(run).toThrow('a position is written outside of the cache; expected 0 to 2, got 3');
+  });
+});
+
+describe('positions that the graph computes', () => {
+  const inputs = { cache: ['float32', [2, 3, 1]], rows: ['float32', [2, 1, 1]], a: ['int64', [2]], b: ['int64', [2]] } as const;
+  const feeds = (a: readonly number[], b: readonly number[]) => ({
+    cache: tensor('float32', [2, 3, 1], [1, 2, 3, 4, 5, 6]),
+    rows: tensor('float32', [2, 1, 1], [7, 8]),
+    a: tensor('int64', [2], a),
+    b: tensor('int64', [2], b),
+  });
+  const scatter = (circular: boolean) =>
+    module({}, ({ cache, rows, a, b }: Record<string, Value>) => ({
+      y: tensorScatter(cache!, rows!, sub(a!, b!), { axis: 1, circular }),
+    }));
+  test.each([
+    ['portable', false],
+    ['portable', true],
+    ['cpu', false],
+  ] as const)('are refused below 0 on %s (circular: %s)', async (name, circular) => {
+    const model = compile(scatter(circular), { target: name === 'cpu' ? cpu : portable(18), inputs });
+    const run = await createRunner(model, ort as unknown as Ort);
+    const { y } = await run(feeds([2, 1], [0, 1]));
+    expect([...y!.data]).toEqual([1, 2, 7, 8, 5, 6]);
+    await expect(run(feeds([2, 1], [0, 2]))).rejects.toThrow(/scatter|indice/i);
+    await run.dispose();
   });
 });

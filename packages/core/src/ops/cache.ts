@@ -46,7 +46,7 @@ function scattered(
   rows: Value,
   start: Value | undefined,
   attrs: TensorScatterAttrs,
-  { add, concat, expand, iota, mod, reshape, scatterND, size }: Vocabulary,
+  { add, concat, expand, iota, less, mod, reshape, scatterND, size, where }: Vocabulary,
 ): Value {
   const { graph } = cache;
   const axis = sequenceAxis(cache, attrs);
@@ -55,12 +55,21 @@ function scattered(
   const along = (x: Value, i: number): Value => reshape(x, [...leading.map((d, k) => (k === i ? d : 1)), 1]);
   const places = (): Value => {
     const counted = along(iota(graph, leading[axis]!), axis);
-    const first = start ? add(counted, along(start, 0)) : counted;
-    return attrs.mode === 'circular' ? mod(first, reshape(size(graph, cache.dims[axis]!), [1])) : first;
+    if (!start) return inside(counted);
+    const first = add(counted, along(start, 0));
+    // ScatterND counts a negative index from the end; one behind the last it refuses.
+    return isChecked(start) ? inside(first) : where(less(first, graph.number(0, 'int64')), capacity(), inside(first));
   };
+  const capacity = (): Value => reshape(size(graph, cache.dims[axis]!), [1]);
+  const inside = (x: Value): Value => (attrs.mode === 'circular' ? mod(x, capacity()) : x);
   const index = leading.map((d, i) => expand(i === axis ? places() : along(iota(graph, d), i), [...leading, 1]));
   return scatterND(cache, concat(index, axis + 1), rows);
 }
+
+/** Whether every run checks that these positions are not negative, as those of an input with a limit are. */
+const isChecked = ({ leaf, graph }: Value): boolean =>
+  leaf?.kind === 'input' &&
+  graph.root.limits.some(({ input, of = 'elements', min }) => input === leaf.name && of === 'elements' && Number(min) >= 0);
 
 function written(cache: NDArray, rows: NDArray, start: NDArray | undefined, attrs: TensorScatterAttrs): NDArray {
   const axis = sequenceAxis(cache, attrs);
@@ -72,7 +81,7 @@ function written(cache: NDArray, rows: NDArray, start: NDArray | undefined, attr
     for (let p = b * before; p < (b + 1) * before; p++)
       for (let i = 0; i < count; i++) {
         const place = (start?.data[b] ?? 0) + i;
-        const row = attrs.mode === 'circular' ? place % capacity : place;
+        const row = attrs.mode === 'circular' && place >= 0 ? place % capacity : place;
         if (row < 0 || row >= capacity)
           throw mismatch('a position is written outside of the cache', `0 to ${capacity - 1}`, String(row));
         data.set(rows.data.subarray((p * count + i) * width, (p * count + i + 1) * width), (p * capacity + row) * width);
@@ -129,8 +138,8 @@ export const CacheAppend = defineOp<CacheAppendAttrs, typeof cacheAppendOperands
 });
 
 /**
- * The keys or values of all positions so far: those of the cache and the new ones. Positions that the graph computes are not
- * checked before a run, as those of an input are: kernels refuse a negative one, portable primitives count it from the end.
+ * The keys or values of all positions so far: those of the cache and the new ones. Positions that are an input are checked before a run; of those that the
+ * graph computes, the runtime refuses one outside of the cache.
  *
  * Shapes   growing: past [batch, kv_heads, past, head_dim], rows [batch, kv_heads, seq, head_dim] → [batch, kv_heads, past + seq, head_dim];
  *          with `past_lengths` int64 [batch], the positions in use: past [batch, kv_heads, capacity, head_dim] → the same, written from `past_lengths` on

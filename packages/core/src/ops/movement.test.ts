@@ -44,7 +44,7 @@ function defined(value: Value): string[] {
 function constantOperand(value: Value, index: number): number[] {
   const node = value.producer!.op.decompose!(value.producer!.operands, value.producer!.attrs, value.graph.ops)[0]!.producer!;
   const leaf = node.operands[index]!.leaf;
-  if (leaf?.kind !== 'constant') throw new Error(`operand ${index} of ${node.op.key} is no constant`);
+  if (leaf?.kind !== 'constant') throw new Error(`operand ${index} of ${node.op.key} is not a constant`);
   return Array.from(toArray(leaf.tensor).data);
 }
 

@@ -17,7 +17,7 @@ export type AttentionAttrs = {
   readonly softcap?: number | undefined;
   /** The dtype of the softmax, by its number in ONNX files: see {@link floatOfNumber}. Default: float32, for float64 itself. */
   readonly softmax_precision?: number | undefined;
-  /** The contents of output 3: 0 the scaled scores, 1 these after softcap, 2 after the mask, 3 after softmax. */
+  /** The contents of output 3: 0 the scores before softcap, 1 these after softcap, 2 after the mask, 3 after softmax. */
   readonly qk_matmul_output_mode?: number | undefined;
   /** Number of outputs, in the order Y, present_key, present_value and qk_matmul_output. */
   readonly outputs: number;
@@ -97,23 +97,23 @@ export function attentionAsks(parts: AttentionParts<TensorType>, attrs: Attentio
   const scores = outputs > 3;
   return {
     head_dim: headDim,
-    'values of another width': valueDim !== headDim,
-    'heads on an axis': q.dims.length === 4,
+    'v_head_dim other than head_dim': valueDim !== headDim,
+    '4-D operands': q.dims.length === 4,
     'grouped heads': heads !== kvHeads,
-    'keys of another number': seq !== kvSeq,
+    'kv_seq other than seq': seq !== kvSeq,
     'causal mask': is_causal === 1,
     'bool mask': mask?.dtype === 'bool',
     'float mask': mask !== undefined && mask.dtype !== 'bool',
-    'one mask for all queries': mask !== undefined && mask.dims.at(-2) !== seq,
-    'mask of the first keys': mask !== undefined && isShort(mask, total, opset),
+    'mask broadcast over queries': mask !== undefined && mask.dims.at(-2) !== seq,
+    'mask shorter than kv_seq': mask !== undefined && isShort(mask, total, opset),
     past: !!pastKey,
-    'numbers of valid keys': !!nonpad,
+    nonpad_kv_seqlen: !!nonpad,
     softcap: !!softcap,
     'scale of 0': Math.fround(scale) === 0,
     'negative scale': Math.fround(scale) < 0,
-    'scaled scores': scores && mode === 0,
-    'capped scores': scores && mode === 1,
-    'masked scores': scores && mode === 2,
+    'scores before softcap': scores && mode === 0,
+    'scores after softcap': scores && mode === 1,
+    'scores after mask': scores && mode === 2,
     weights: scores && mode === 3,
     ...(precision !== undefined && { [`softmax in ${floatOfNumber[precision]}`]: true }),
   };

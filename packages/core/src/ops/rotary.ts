@@ -51,8 +51,8 @@ export const RotaryEmbedding = defineOp<RotaryAttrs, typeof names>({
       head_dim: headDim,
       'rotated channels': turned,
       interleaved: attrs.interleaved === 1,
-      'some channels': turned !== headDim,
-      'heads on an axis': x!.dims.length === 4,
+      partial: turned !== headDim,
+      '4-D operands': x!.dims.length === 4,
       positions: !!positions,
     };
   },

@@ -78,7 +78,7 @@ describe('feeds are refused', () => {
       'feed "b": the elements are in the wrong type of array; expected float32 in a Float32Array, got a Float64Array of 6. tensor(',
     ],
     [
-      'with dims that are no sizes',
+      'with dims that are not sizes',
       { a, b: { ...b, dims: [-2, 3] } },
       'feed "b": a dim is not a size; expected integers from 0, got [-2, 3]',
     ],

@@ -168,21 +168,21 @@ export const kernelTables = {
         'scale of 0': 'wrong',
         'bias and fixed cache': 'fails',
         head_dim: { multipleOf: 8 },
-        'head_dim of a rotation': { multipleOf: 16 },
-        'pairs of a rotation': { multipleOf: 8 },
+        'head_dim with rotary': { multipleOf: 16 },
+        'rotary pairs': { multipleOf: 8 },
       },
       'com.microsoft.MultiHeadAttention': {
         'scale of 0': 'wrong',
-        'causal mask and keys of another number': 'wrong',
+        'causal mask and kv_seq other than seq': 'wrong',
       },
       Attention: {
-        'one mask for all queries': 'fails',
-        'mask of the first keys': 'fails',
+        'mask broadcast over queries': 'fails',
+        'mask shorter than kv_seq': 'fails',
         'negative scale': 'fails',
         'scale of 0': 'fails',
-        'causal mask and masked scores': 'wrong',
-        'bool mask and masked scores': 'wrong',
-        'masked scores and numbers of valid keys': 'wrong',
+        'causal mask and scores after mask': 'wrong',
+        'bool mask and scores after mask': 'wrong',
+        'scores after mask and nonpad_kv_seqlen': 'wrong',
       },
       DFT: {
         length: { powerOfTwo: true },
@@ -220,21 +220,21 @@ export const kernelTables = {
             'scale of 0': 'wrong',
             'bias and fixed cache': 'fails',
             head_dim: { multipleOf: 8 },
-            'head_dim of a rotation': { multipleOf: 16 },
-            'pairs of a rotation': { multipleOf: 8 },
+            'head_dim with rotary': { multipleOf: 16 },
+            'rotary pairs': { multipleOf: 8 },
           },
           'com.microsoft.MultiHeadAttention': {
             'scale of 0': 'wrong',
-            'causal mask and keys of another number': 'wrong',
+            'causal mask and kv_seq other than seq': 'wrong',
           },
           Attention: {
-            'one mask for all queries': 'fails',
-            'mask of the first keys': 'fails',
+            'mask broadcast over queries': 'fails',
+            'mask shorter than kv_seq': 'fails',
             'negative scale': 'fails',
             'scale of 0': 'fails',
-            'causal mask and masked scores': 'wrong',
-            'bool mask and masked scores': 'wrong',
-            'masked scores and numbers of valid keys': 'wrong',
+            'causal mask and scores after mask': 'wrong',
+            'bool mask and scores after mask': 'wrong',
+            'scores after mask and nonpad_kv_seqlen': 'wrong',
           },
           DFT: {
             length: { powerOfTwo: true },
@@ -411,21 +411,21 @@ export const kernelTables = {
         'scale of 0': 'wrong',
         'bias and fixed cache': 'fails',
         head_dim: { multipleOf: 8 },
-        'head_dim of a rotation': { multipleOf: 16 },
-        'pairs of a rotation': { multipleOf: 8 },
+        'head_dim with rotary': { multipleOf: 16 },
+        'rotary pairs': { multipleOf: 8 },
       },
       'com.microsoft.MultiHeadAttention': {
         'scale of 0': 'wrong',
-        'causal mask and keys of another number': 'wrong',
+        'causal mask and kv_seq other than seq': 'wrong',
       },
       Attention: {
-        'one mask for all queries': 'fails',
-        'mask of the first keys': 'fails',
+        'mask broadcast over queries': 'fails',
+        'mask shorter than kv_seq': 'fails',
         'negative scale': 'fails',
         'scale of 0': 'fails',
-        'causal mask and masked scores': 'wrong',
-        'bool mask and masked scores': 'wrong',
-        'masked scores and numbers of valid keys': 'wrong',
+        'causal mask and scores after mask': 'wrong',
+        'bool mask and scores after mask': 'wrong',
+        'scores after mask and nonpad_kv_seqlen': 'wrong',
       },
       DFT: {
         length: { powerOfTwo: true },
@@ -464,21 +464,21 @@ export const kernelTables = {
             'scale of 0': 'wrong',
             'bias and fixed cache': 'fails',
             head_dim: { multipleOf: 8 },
-            'head_dim of a rotation': { multipleOf: 16 },
-            'pairs of a rotation': { multipleOf: 8 },
+            'head_dim with rotary': { multipleOf: 16 },
+            'rotary pairs': { multipleOf: 8 },
           },
           'com.microsoft.MultiHeadAttention': {
             'scale of 0': 'wrong',
-            'causal mask and keys of another number': 'wrong',
+            'causal mask and kv_seq other than seq': 'wrong',
           },
           Attention: {
-            'one mask for all queries': 'fails',
-            'mask of the first keys': 'fails',
+            'mask broadcast over queries': 'fails',
+            'mask shorter than kv_seq': 'fails',
             'negative scale': 'fails',
             'scale of 0': 'fails',
-            'causal mask and masked scores': 'wrong',
-            'bool mask and masked scores': 'wrong',
-            'masked scores and numbers of valid keys': 'wrong',
+            'causal mask and scores after mask': 'wrong',
+            'bool mask and scores after mask': 'wrong',
+            'scores after mask and nonpad_kv_seqlen': 'wrong',
           },
           DFT: {
             length: { powerOfTwo: true },
@@ -656,13 +656,13 @@ export const kernelTables = {
         'scale of 0': 'wrong',
         'bias and fixed cache': 'fails',
         head_dim: { multipleOf: 8 },
-        'head_dim of a rotation': { multipleOf: 16 },
-        'pairs of a rotation': { multipleOf: 8 },
+        'head_dim with rotary': { multipleOf: 16 },
+        'rotary pairs': { multipleOf: 8 },
       },
       'com.microsoft.MultiHeadAttention': {
         lengths: 'fails',
         'scale of 0': 'wrong',
-        'causal mask and keys of another number': 'wrong',
+        'causal mask and kv_seq other than seq': 'wrong',
       },
     },
     older: [
@@ -690,13 +690,13 @@ export const kernelTables = {
             'scale of 0': 'wrong',
             'bias and fixed cache': 'fails',
             head_dim: { multipleOf: 8 },
-            'head_dim of a rotation': { multipleOf: 16 },
-            'pairs of a rotation': { multipleOf: 8 },
+            'head_dim with rotary': { multipleOf: 16 },
+            'rotary pairs': { multipleOf: 8 },
           },
           'com.microsoft.MultiHeadAttention': {
             lengths: 'fails',
             'scale of 0': 'wrong',
-            'causal mask and keys of another number': 'wrong',
+            'causal mask and kv_seq other than seq': 'wrong',
           },
         },
       },
@@ -886,21 +886,21 @@ export const kernelTables = {
         'bias and fixed cache': 'fails',
         'negative scale and sinks': 'wrong',
         head_dim: { multipleOf: 8 },
-        'head_dim of a rotation': { multipleOf: 16 },
-        'pairs of a rotation': { multipleOf: 8 },
+        'head_dim with rotary': { multipleOf: 16 },
+        'rotary pairs': { multipleOf: 8 },
       },
       'com.microsoft.MultiHeadAttention': {
         'negative scale': 'wrong',
         'scale of 0': 'wrong',
-        'causal mask and keys of another number': 'wrong',
+        'causal mask and kv_seq other than seq': 'wrong',
       },
       Attention: {
-        'one mask for all queries': 'fails',
-        'mask of the first keys': 'fails',
+        'mask broadcast over queries': 'fails',
+        'mask shorter than kv_seq': 'fails',
         'negative scale': 'fails',
         'scale of 0': 'fails',
-        'capped scores': 'fails',
-        'masked scores': 'fails',
+        'scores after softcap': 'fails',
+        'scores after mask': 'fails',
         weights: 'fails',
         'softmax in float64': 'fails',
       },
@@ -952,21 +952,21 @@ export const kernelTables = {
             'bias and fixed cache': 'fails',
             'negative scale and sinks': 'wrong',
             head_dim: { multipleOf: 8 },
-            'head_dim of a rotation': { multipleOf: 16 },
-            'pairs of a rotation': { multipleOf: 8 },
+            'head_dim with rotary': { multipleOf: 16 },
+            'rotary pairs': { multipleOf: 8 },
           },
           'com.microsoft.MultiHeadAttention': {
             'negative scale': 'wrong',
             'scale of 0': 'wrong',
-            'causal mask and keys of another number': 'wrong',
+            'causal mask and kv_seq other than seq': 'wrong',
           },
           Attention: {
-            'one mask for all queries': 'fails',
-            'mask of the first keys': 'fails',
+            'mask broadcast over queries': 'fails',
+            'mask shorter than kv_seq': 'fails',
             'negative scale': 'fails',
             'scale of 0': 'fails',
-            'capped scores': 'fails',
-            'masked scores': 'fails',
+            'scores after softcap': 'fails',
+            'scores after mask': 'fails',
             weights: 'fails',
             'softmax in float64': 'fails',
           },
@@ -1013,15 +1013,15 @@ export const kernelTries = {
       source: 'probed',
       ops: {
         'com.microsoft.GroupQueryAttention':
-          'right: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+          'right: rotary, interleaved rotary, partial rotary, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim with rotary 16 to 256 (10 values); rotary pairs 1 to 32 (12 values)',
         'com.microsoft.MultiHeadAttention':
-          'right: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask, negative scale; head_dim 1 to 512 (25 values)',
+          'right: v_head_dim other than head_dim, kv_seq other than seq, biases of the projections, lengths, bias, causal mask, negative scale; head_dim 1 to 512 (25 values)',
         Attention:
-          'right: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, capped scores, masked scores, weights, softmax in float32, softmax in float16, softmax in float64, softmax in bfloat16; head_dim 1 to 512 (25 values)',
+          'right: v_head_dim other than head_dim, 4-D operands, grouped heads, kv_seq other than seq, causal mask, bool mask, float mask, past, nonpad_kv_seqlen, softcap, scores before softcap, scores after softcap, scores after mask, weights, softmax in float32, softmax in float16, softmax in float64, softmax in bfloat16; head_dim 1 to 512 (25 values)',
         RotaryEmbedding:
-          'right: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+          'right: interleaved, partial, 4-D operands, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
         'com.microsoft.RotaryEmbedding':
-          'right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+          'right: interleaved, partial; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
         DFT:
           'right: inverse, one-sided transform, complex signal; length 1 to 1024 (34 values)',
         'com.microsoft.MatMulNBits':
@@ -1029,24 +1029,24 @@ export const kernelTries = {
         'com.microsoft.GatherBlockQuantized':
           'right: zero points, 8 bits; rank of the ids 1 to 3 (3 values)',
         'com.microsoft.SkipLayerNormalization':
-          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+          'right: broadcast skip, sum; rank 1 to 5 (5 values)',
         'com.microsoft.SkipSimplifiedLayerNormalization':
-          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+          'right: broadcast skip, sum; rank 1 to 5 (5 values)',
       },
     },
     '1.29.0': {
       source: 'probed',
       ops: {
         'com.microsoft.GroupQueryAttention':
-          'right: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+          'right: rotary, interleaved rotary, partial rotary, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim with rotary 16 to 256 (10 values); rotary pairs 1 to 32 (12 values)',
         'com.microsoft.MultiHeadAttention':
-          'right: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask, negative scale; head_dim 1 to 512 (25 values)',
+          'right: v_head_dim other than head_dim, kv_seq other than seq, biases of the projections, lengths, bias, causal mask, negative scale; head_dim 1 to 512 (25 values)',
         Attention:
-          'right: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, capped scores, masked scores, weights, softmax in float32, softmax in float16, softmax in float64, softmax in bfloat16; head_dim 1 to 512 (25 values)',
+          'right: v_head_dim other than head_dim, 4-D operands, grouped heads, kv_seq other than seq, causal mask, bool mask, float mask, past, nonpad_kv_seqlen, softcap, scores before softcap, scores after softcap, scores after mask, weights, softmax in float32, softmax in float16, softmax in float64, softmax in bfloat16; head_dim 1 to 512 (25 values)',
         RotaryEmbedding:
-          'right: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+          'right: interleaved, partial, 4-D operands, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
         'com.microsoft.RotaryEmbedding':
-          'right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+          'right: interleaved, partial; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
         DFT:
           'right: inverse, one-sided transform, complex signal; length 1 to 1024 (34 values)',
         'com.microsoft.MatMulNBits':
@@ -1054,9 +1054,9 @@ export const kernelTries = {
         'com.microsoft.GatherBlockQuantized':
           'right: zero points, 8 bits; rank of the ids 1 to 3 (3 values)',
         'com.microsoft.SkipLayerNormalization':
-          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+          'right: broadcast skip, sum; rank 1 to 5 (5 values)',
         'com.microsoft.SkipSimplifiedLayerNormalization':
-          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+          'right: broadcast skip, sum; rank 1 to 5 (5 values)',
       },
     },
   },
@@ -1065,15 +1065,15 @@ export const kernelTries = {
       source: 'probed',
       ops: {
         'com.microsoft.GroupQueryAttention':
-          'right: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+          'right: rotary, interleaved rotary, partial rotary, grouped heads, softcap, window, bias, sinks, growing cache, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim with rotary 16 to 256 (10 values); rotary pairs 1 to 32 (12 values)',
         'com.microsoft.MultiHeadAttention':
-          'right: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask, negative scale; head_dim 1 to 512 (25 values)',
+          'right: v_head_dim other than head_dim, kv_seq other than seq, biases of the projections, lengths, bias, causal mask, negative scale; head_dim 1 to 512 (25 values)',
         Attention:
-          'right: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, capped scores, masked scores, weights, softmax in float32, softmax in float16, softmax in float64, softmax in bfloat16; head_dim 1 to 512 (25 values)',
+          'right: v_head_dim other than head_dim, 4-D operands, grouped heads, kv_seq other than seq, causal mask, bool mask, float mask, past, nonpad_kv_seqlen, softcap, scores before softcap, scores after softcap, scores after mask, weights, softmax in float32, softmax in float16, softmax in float64, softmax in bfloat16; head_dim 1 to 512 (25 values)',
         RotaryEmbedding:
-          'right: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+          'right: interleaved, partial, 4-D operands, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
         'com.microsoft.RotaryEmbedding':
-          'right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+          'right: interleaved, partial; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
         DFT:
           'right: inverse, one-sided transform, complex signal; length 1 to 1024 (34 values)',
         'com.microsoft.MatMulNBits':
@@ -1081,24 +1081,24 @@ export const kernelTries = {
         'com.microsoft.GatherBlockQuantized':
           'right: zero points, 8 bits; rank of the ids 1 to 3 (3 values)',
         'com.microsoft.SkipLayerNormalization':
-          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+          'right: broadcast skip, sum; rank 1 to 5 (5 values)',
         'com.microsoft.SkipSimplifiedLayerNormalization':
-          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+          'right: broadcast skip, sum; rank 1 to 5 (5 values)',
       },
     },
     '1.29.0': {
       source: 'probed',
       ops: {
         'com.microsoft.GroupQueryAttention':
-          'right: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+          'right: rotary, interleaved rotary, partial rotary, grouped heads, softcap, window, bias, sinks, growing cache, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim with rotary 16 to 256 (10 values); rotary pairs 1 to 32 (12 values)',
         'com.microsoft.MultiHeadAttention':
-          'right: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask, negative scale; head_dim 1 to 512 (25 values)',
+          'right: v_head_dim other than head_dim, kv_seq other than seq, biases of the projections, lengths, bias, causal mask, negative scale; head_dim 1 to 512 (25 values)',
         Attention:
-          'right: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, capped scores, masked scores, weights, softmax in float32, softmax in float16, softmax in float64, softmax in bfloat16; head_dim 1 to 512 (25 values)',
+          'right: v_head_dim other than head_dim, 4-D operands, grouped heads, kv_seq other than seq, causal mask, bool mask, float mask, past, nonpad_kv_seqlen, softcap, scores before softcap, scores after softcap, scores after mask, weights, softmax in float32, softmax in float16, softmax in float64, softmax in bfloat16; head_dim 1 to 512 (25 values)',
         RotaryEmbedding:
-          'right: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+          'right: interleaved, partial, 4-D operands, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
         'com.microsoft.RotaryEmbedding':
-          'right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+          'right: interleaved, partial; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
         DFT:
           'right: inverse, one-sided transform, complex signal; length 1 to 1024 (34 values)',
         'com.microsoft.MatMulNBits':
@@ -1106,9 +1106,9 @@ export const kernelTries = {
         'com.microsoft.GatherBlockQuantized':
           'right: zero points, 8 bits; rank of the ids 1 to 3 (3 values)',
         'com.microsoft.SkipLayerNormalization':
-          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+          'right: broadcast skip, sum; rank 1 to 5 (5 values)',
         'com.microsoft.SkipSimplifiedLayerNormalization':
-          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+          'right: broadcast skip, sum; rank 1 to 5 (5 values)',
       },
     },
   },
@@ -1117,38 +1117,38 @@ export const kernelTries = {
       source: 'probed on the adapter of vk_swiftshader_icd.json',
       ops: {
         'com.microsoft.GroupQueryAttention':
-          'right: rotation, interleaved rotation, rotation of some channels, grouped heads, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+          'right: rotary, interleaved rotary, partial rotary, grouped heads, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim with rotary 16 to 256 (10 values); rotary pairs 1 to 32 (12 values)',
         'com.microsoft.MultiHeadAttention':
-          'right: values of another width, keys of another number, biases of the projections, bias, causal mask, negative scale; head_dim 1 to 512 (25 values)',
+          'right: v_head_dim other than head_dim, kv_seq other than seq, biases of the projections, bias, causal mask, negative scale; head_dim 1 to 512 (25 values)',
         'com.microsoft.RotaryEmbedding':
-          'right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+          'right: interleaved, partial; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
         'com.microsoft.MatMulNBits':
           'right: zero points, an incomplete block, 8 bits; rank 2 to 5 (4 values)',
         'com.microsoft.GatherBlockQuantized':
           'right: zero points, 8 bits; rank of the ids 1 to 3 (3 values)',
         'com.microsoft.SkipLayerNormalization':
-          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+          'right: broadcast skip, sum; rank 1 to 5 (5 values)',
         'com.microsoft.SkipSimplifiedLayerNormalization':
-          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+          'right: broadcast skip, sum; rank 1 to 5 (5 values)',
       },
     },
     '1.29.0': {
       source: 'probed on the adapter of vk_swiftshader_icd.json',
       ops: {
         'com.microsoft.GroupQueryAttention':
-          'right: rotation, interleaved rotation, rotation of some channels, grouped heads, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+          'right: rotary, interleaved rotary, partial rotary, grouped heads, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim with rotary 16 to 256 (10 values); rotary pairs 1 to 32 (12 values)',
         'com.microsoft.MultiHeadAttention':
-          'right: values of another width, keys of another number, biases of the projections, bias, causal mask, negative scale; head_dim 1 to 512 (25 values)',
+          'right: v_head_dim other than head_dim, kv_seq other than seq, biases of the projections, bias, causal mask, negative scale; head_dim 1 to 512 (25 values)',
         'com.microsoft.RotaryEmbedding':
-          'right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+          'right: interleaved, partial; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
         'com.microsoft.MatMulNBits':
           'right: zero points, an incomplete block, 8 bits; rank 2 to 5 (4 values)',
         'com.microsoft.GatherBlockQuantized':
           'right: zero points, 8 bits; rank of the ids 1 to 3 (3 values)',
         'com.microsoft.SkipLayerNormalization':
-          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+          'right: broadcast skip, sum; rank 1 to 5 (5 values)',
         'com.microsoft.SkipSimplifiedLayerNormalization':
-          'right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+          'right: broadcast skip, sum; rank 1 to 5 (5 values)',
       },
     },
   },
@@ -1159,25 +1159,25 @@ export const kernelTries = {
         'com.microsoft.PagedAttention':
           'right: grouped heads, softcap, window, sinks; head_dim 1 to 264 (24 values); block_size 16 to 512 (9 values); block_size with sinks and a head_dim up to 64 16 to 512 (6 values); block_size with sinks and a head_dim up to 128 16 to 512 (6 values); block_size with sinks and a head_dim above 128 16 to 512 (6 values)',
         'com.microsoft.GroupQueryAttention':
-          'from an earlier probe: right: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+          'from an earlier probe: right: rotary, interleaved rotary, partial rotary, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim with rotary 16 to 256 (10 values); rotary pairs 1 to 32 (12 values)',
         'com.microsoft.MultiHeadAttention':
-          'from an earlier probe: right: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask; head_dim 1 to 512 (25 values)',
+          'from an earlier probe: right: v_head_dim other than head_dim, kv_seq other than seq, biases of the projections, lengths, bias, causal mask; head_dim 1 to 512 (25 values)',
         Attention:
-          'from an earlier probe: right: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, softmax in float32, softmax in float16, softmax in bfloat16; head_dim 1 to 512 (25 values)',
+          'from an earlier probe: right: v_head_dim other than head_dim, 4-D operands, grouped heads, kv_seq other than seq, causal mask, bool mask, float mask, past, nonpad_kv_seqlen, softcap, scores before softcap, softmax in float32, softmax in float16, softmax in bfloat16; head_dim 1 to 512 (25 values)',
         'com.microsoft.PackedMultiHeadAttention':
-          'from an earlier probe: right: values of another width, biases of the projections; head_dim 1 to 512 (25 values)',
+          'from an earlier probe: right: v_head_dim other than head_dim, biases of the projections; head_dim 1 to 512 (25 values)',
         RotaryEmbedding:
-          'from an earlier probe: right: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+          'from an earlier probe: right: interleaved, partial, 4-D operands, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
         'com.microsoft.RotaryEmbedding':
-          'from an earlier probe: right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+          'from an earlier probe: right: interleaved, partial; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
         'com.microsoft.MatMulNBits':
           'from an earlier probe: right: zero points, an incomplete block; rank 2 to 5 (4 values)',
         'com.microsoft.GatherBlockQuantized':
           'from an earlier probe: right: zero points; rank of the ids 1 to 3 (3 values)',
         'com.microsoft.SkipLayerNormalization':
-          'from an earlier probe: right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+          'from an earlier probe: right: broadcast skip, sum; rank 1 to 5 (5 values)',
         'com.microsoft.SkipSimplifiedLayerNormalization':
-          'from an earlier probe: right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+          'from an earlier probe: right: broadcast skip, sum; rank 1 to 5 (5 values)',
       },
     },
     '1.29.0': {
@@ -1186,25 +1186,25 @@ export const kernelTries = {
         'com.microsoft.PagedAttention':
           'right: grouped heads, softcap, window, sinks; head_dim 1 to 264 (24 values); block_size 16 to 512 (9 values); block_size with sinks and a head_dim up to 64 16 to 512 (6 values); block_size with sinks and a head_dim up to 128 16 to 512 (6 values); block_size with sinks and a head_dim above 128 16 to 512 (6 values)',
         'com.microsoft.GroupQueryAttention':
-          'from an earlier probe: right: rotation, interleaved rotation, rotation of some channels, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim of a rotation 16 to 256 (10 values); pairs of a rotation 1 to 32 (12 values)',
+          'from an earlier probe: right: rotary, interleaved rotary, partial rotary, grouped heads, softcap, window, bias, sinks, growing cache, growing cache of known size, fixed cache, negative scale; head_dim 1 to 512 (25 values); head_dim with rotary 16 to 256 (10 values); rotary pairs 1 to 32 (12 values)',
         'com.microsoft.MultiHeadAttention':
-          'from an earlier probe: right: values of another width, keys of another number, biases of the projections, lengths, bias, causal mask; head_dim 1 to 512 (25 values)',
+          'from an earlier probe: right: v_head_dim other than head_dim, kv_seq other than seq, biases of the projections, lengths, bias, causal mask; head_dim 1 to 512 (25 values)',
         Attention:
-          'from an earlier probe: right: values of another width, heads on an axis, grouped heads, keys of another number, causal mask, bool mask, float mask, past, numbers of valid keys, softcap, scaled scores, softmax in float32, softmax in float16, softmax in bfloat16; head_dim 1 to 512 (25 values)',
+          'from an earlier probe: right: v_head_dim other than head_dim, 4-D operands, grouped heads, kv_seq other than seq, causal mask, bool mask, float mask, past, nonpad_kv_seqlen, softcap, scores before softcap, softmax in float32, softmax in float16, softmax in bfloat16; head_dim 1 to 512 (25 values)',
         'com.microsoft.PackedMultiHeadAttention':
-          'from an earlier probe: right: values of another width, biases of the projections; head_dim 1 to 512 (25 values)',
+          'from an earlier probe: right: v_head_dim other than head_dim, biases of the projections; head_dim 1 to 512 (25 values)',
         RotaryEmbedding:
-          'from an earlier probe: right: interleaved, some channels, heads on an axis, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+          'from an earlier probe: right: interleaved, partial, 4-D operands, positions; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
         'com.microsoft.RotaryEmbedding':
-          'from an earlier probe: right: interleaved, some channels; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
+          'from an earlier probe: right: interleaved, partial; head_dim 2 to 512 (16 values); rotated channels 2 to 64 (12 values)',
         'com.microsoft.MatMulNBits':
           'from an earlier probe: right: zero points, an incomplete block; rank 2 to 5 (4 values)',
         'com.microsoft.GatherBlockQuantized':
           'from an earlier probe: right: zero points; rank of the ids 1 to 3 (3 values)',
         'com.microsoft.SkipLayerNormalization':
-          'from an earlier probe: right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+          'from an earlier probe: right: broadcast skip, sum; rank 1 to 5 (5 values)',
         'com.microsoft.SkipSimplifiedLayerNormalization':
-          'from an earlier probe: right: a skip for the whole batch, sum; rank 1 to 5 (5 values)',
+          'from an earlier probe: right: broadcast skip, sum; rank 1 to 5 (5 values)',
       },
     },
   },

@@ -25,7 +25,7 @@ describe.each([cpu, wasm])('Attention of the standard on $name', (target) => {
     expect(found).not.toContain('Attention');
     expect(found).toContain('Softmax');
   });
-  it('is decomposed if masked scores are an output', () => {
+  it('is decomposed if scores after mask are an output', () => {
     expect(lowered(() => ({ causal: true, scores: 'masked' }), target)).not.toContain('Attention');
     expect(lowered((g) => ({ mask: g.input('mask', 'bool', [5, 7]), scores: 'masked' }), target)).not.toContain('Attention');
   });

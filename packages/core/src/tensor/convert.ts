@@ -135,8 +135,16 @@ export function tensor(dtype: DType, dims: readonly number[], values: ArrayLike<
     const bigs = Array.from(values, big);
     return { dtype, dims, data: dtype === 'int64' ? BigInt64Array.from(bigs) : BigUint64Array.from(bigs) };
   }
+  if (isStored(values, dtype)) return { dtype, dims, data: values.slice() };
   return { dtype, dims, data: fromNumbers(Float64Array.from(values as ArrayLike<number>, Number), 'float64', dtype) };
 }
+
+/** Whether these numbers are in the array in which a tensor of the dtype stores them as they are. */
+const isStored = (
+  values: ArrayLike<number | bigint>,
+  dtype: DType,
+): values is Exclude<TensorData, BigInt64Array | BigUint64Array> =>
+  dtype !== 'bool' && dtype !== 'float16' && dtype !== 'bfloat16' && !isPacked(dtype) && values instanceof arrayOf(dtype);
 
 /** The bytes of a tensor, little-endian: a view, not a copy. */
 export const bytesOfTensor = (tensor: Tensor): Uint8Array => {

@@ -64,7 +64,7 @@ function compareLayouts(example: Example, isCausal: boolean): readonly string[] 
   const m = overRows(example);
   const inputs = rowInputs(example);
   const axes = axesOf(inputs);
-  if (!axes.length) return ['the inputs are no sequences'];
+  if (!axes.length) return ['the inputs are not sequences'];
   const lengths = lengthsOf(Math.min(11, example.longest));
   const mask = isCausal ? { mask: causal } : {};
   const ofLengths: BlockInputs = Object.fromEntries(

@@ -210,7 +210,7 @@ async function outputsOf(
   feeds: Feeds,
   check: (level: string, outputs: Record<string, Tensor>) => void = () => {},
 ): Promise<Record<string, Tensor>> {
-  // Draws that nothing is computed from are no inputs of the model.
+  // Draws that nothing is computed from are not inputs of the model.
   const drawn = new Set(traced.inputs.flatMap(({ leaf }) => (leaf?.kind === 'draw' ? [leaf.name] : [])));
   const read = new Set(signature.inputs.map(({ name }) => name));
   const fed = Object.entries(feeds).filter(([name]) => read.has(name) || !drawn.has(name));

@@ -1,47 +1,31 @@
 // ALBERT. Lan et al. 2019, https://arxiv.org/abs/1909.11942
 import type { ConfigReader } from '../config';
-import type { Checkpoint, Family, Translation } from '../family';
+import type { Checkpoint, Family } from '../family';
 import { activationOf } from '../translate/activation';
-import { type Backbone, isTied, labelsOf } from '../translate/heads';
-import { bertNorm, positionHead } from './bert';
+import { classifierHead, type EncoderHeads, encoderWith, maskedLmHead, poolerHead } from '../translate/heads';
+import { bertNorm } from './bert';
 
-function headOf(config: ConfigReader, at: Checkpoint, backbone: Backbone): Translation {
-  const onPositions = positionHead(config, at, backbone);
-  if (onPositions) return onPositions;
-  const pooler = 'albert.pooler.{x}';
-  switch (at.task) {
-    case 'masked_lm':
-      return {
-        config: {
-          name: 'masked_lm',
-          ...backbone,
-          vocabSize: config.int('vocab_size'),
-          tied: isTied(config, at, 'predictions.decoder.weight'),
-          transformDim: config.int('embedding_size'),
-          activation: activationOf(config, 'hidden_act', 'gelu_new'),
-          norm: bertNorm(config),
-        },
-        names: [
-          ['predictions.dense.{x}', 'transform.{x}'],
-          ['predictions.LayerNorm.{x}', 'norm.{x}'],
-          ['predictions.decoder.weight', 'head.weight'],
-          ['predictions.bias', 'head.bias'],
-        ],
-      };
-    case 'sequence_classification':
-      return {
-        config: { name: 'classifier', ...backbone, classes: labelsOf(config), pooling: 'first', transform: 'tanh' },
-        names: [
-          [pooler, 'transform.{x}'],
-          ['classifier.{x}', 'head.{x}'],
-        ],
-      };
-    default:
-      return at.has('albert.pooler.weight')
-        ? { config: { name: 'pooled_encoder', ...backbone }, names: [[pooler, 'pooler.{x}']] }
-        : { config: { name: 'encoder', ...backbone }, names: [] };
-  }
-}
+const headsOf = (config: ConfigReader, at: Checkpoint): EncoderHeads => ({
+  base: () => poolerHead(at, 'albert.pooler'),
+  masked_lm: () =>
+    maskedLmHead(
+      config,
+      at,
+      'predictions.decoder.weight',
+      {
+        transformDim: config.int('embedding_size'),
+        activation: activationOf(config, 'hidden_act', 'gelu_new'),
+        norm: bertNorm(config),
+      },
+      [
+        ['predictions.dense.{x}', 'transform.{x}'],
+        ['predictions.LayerNorm.{x}', 'norm.{x}'],
+        ['predictions.decoder.weight', 'head.weight'],
+        ['predictions.bias', 'head.bias'],
+      ],
+    ),
+  sequence_classification: () => classifierHead(config, 'tanh', 'albert.pooler', 'classifier'),
+});
 
 /** ALBERT: few layers, each of which runs several times; narrow embeddings. */
 export const albert: Family = {
@@ -60,29 +44,34 @@ export const albert: Family = {
     if (steps % groups)
       throw config.refuse('num_hidden_layers', 'the layers cannot be divided among the groups', `a multiple of ${groups}`);
     const norm = bertNorm(config);
-    const head = headOf(config, at, {
-      dim: config.int('hidden_size'),
-      seqLen: config.int('max_position_embeddings'),
-      embeddingDim: config.int('embedding_size', 128),
-      embedding: { name: 'vocab', vocabSize: config.int('vocab_size'), typeVocabSize: config.int('type_vocab_size', 2) },
-      embeddingNorm: norm,
-      stack: {
-        name: 'stack',
-        depth: groups * inner,
-        repeats: steps / groups,
-        groupSize: inner,
-        layers: {
-          name: 'post_norm',
-          mixer: { name: 'multi_head', heads: config.int('num_attention_heads') },
-          feedforward: {
-            name: 'mlp',
-            hidden: config.int('intermediate_size'),
-            activation: activationOf(config, 'hidden_act', 'gelu_new'),
+    const head = encoderWith(
+      config,
+      at,
+      {
+        dim: config.int('hidden_size'),
+        seqLen: config.int('max_position_embeddings'),
+        embeddingDim: config.int('embedding_size', 128),
+        embedding: { name: 'vocab', vocabSize: config.int('vocab_size'), typeVocabSize: config.int('type_vocab_size', 2) },
+        embeddingNorm: norm,
+        stack: {
+          name: 'stack',
+          depth: groups * inner,
+          repeats: steps / groups,
+          groupSize: inner,
+          layers: {
+            name: 'post_norm',
+            mixer: { name: 'multi_head', heads: config.int('num_attention_heads') },
+            feedforward: {
+              name: 'mlp',
+              hidden: config.int('intermediate_size'),
+              activation: activationOf(config, 'hidden_act', 'gelu_new'),
+            },
+            norm,
           },
-          norm,
         },
       },
-    });
+      headsOf(config, at),
+    );
     const layers = Array.from({ length: groups * inner }, (_, i) => {
       const theirs = `albert.encoder.albert_layer_groups.${Math.floor(i / inner)}.albert_layers.${i % inner}`;
       const ours = `stack.layers.${i}`;

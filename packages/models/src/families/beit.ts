@@ -3,6 +3,7 @@ import type { ConfigReader } from '../config';
 import type { Checkpoint, Family, Translation } from '../family';
 import type { NameEntry } from '../names';
 import { type Backbone, labelsOf } from '../translate/heads';
+import { imageSizeOf } from '../translate/image-size';
 import {
   gridOf,
   patchEmbedding,
@@ -93,6 +94,7 @@ export const beit: Family = {
         ['beit.pooler.layernorm.{x}', 'pool.norm.{x}'],
         ...head.names,
       ],
+      imageSize: imageSizeOf(config),
     };
   },
 };

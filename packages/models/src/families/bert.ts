@@ -1,9 +1,9 @@
 // BERT. Devlin et al. 2018, https://arxiv.org/abs/1810.04805
 import type { ConfigReader } from '../config';
-import type { BlockConfig, Checkpoint, Family, Translation } from '../family';
+import type { BlockConfig, Checkpoint, Family } from '../family';
 import type { NameEntry } from '../names';
 import { activationOf } from '../translate/activation';
-import { type Backbone, isTied, labelsOf } from '../translate/heads';
+import { classifierHead, type EncoderHeads, encoderWith, type Head, maskedLmHead, poolerHead } from '../translate/heads';
 
 /** The layers of BERT and of the encoders that are made of the same ones: after each sub-layer a norm, biases everywhere. */
 export function bertStack(config: ConfigReader): BlockConfig {
@@ -49,59 +49,20 @@ export const bertNames = (prefix: string): readonly NameEntry[] => [
   ...bertLayer(`${prefix}encoder.layer.{i}`, 'stack.layers.{i}'),
 ];
 
-/** Heads on single positions, which several families share: `classifier` and `qa_outputs`. */
-export function positionHead(config: ConfigReader, { task }: Checkpoint, backbone: Backbone): Translation | undefined {
-  if (task === 'token_classification')
-    return {
-      config: { name: 'token_classifier', ...backbone, classes: labelsOf(config) },
-      names: [['classifier.{x}', 'head.{x}']],
-    };
-  if (task === 'question_answering')
-    return { config: { name: 'question_answering', ...backbone }, names: [['qa_outputs.{x}', 'head.{x}']] };
-  return undefined;
-}
-
 /** BERT's head of masked tokens. */
-export function maskedLmHead(config: ConfigReader, at: Checkpoint, backbone: Backbone, norm: BlockConfig): Translation {
-  return {
-    config: {
-      name: 'masked_lm',
-      ...backbone,
-      vocabSize: config.int('vocab_size'),
-      tied: isTied(config, at, 'cls.predictions.decoder.weight'),
-      activation: activationOf(config, 'hidden_act', 'gelu'),
-      norm,
-    },
-    names: [
-      ['cls.predictions.transform.dense.{x}', 'transform.{x}'],
-      ['cls.predictions.transform.LayerNorm.{x}', 'norm.{x}'],
-      ['cls.predictions.decoder.weight', 'head.weight'],
-      ['cls.predictions.bias', 'head.bias'],
-    ],
-  };
-}
+export const bertMaskedLm = (config: ConfigReader, at: Checkpoint, norm: BlockConfig): Head =>
+  maskedLmHead(config, at, 'cls.predictions.decoder.weight', { activation: activationOf(config, 'hidden_act', 'gelu'), norm }, [
+    ['cls.predictions.transform.dense.{x}', 'transform.{x}'],
+    ['cls.predictions.transform.LayerNorm.{x}', 'norm.{x}'],
+    ['cls.predictions.decoder.weight', 'head.weight'],
+    ['cls.predictions.bias', 'head.bias'],
+  ]);
 
-function headOf(config: ConfigReader, at: Checkpoint, backbone: Backbone): Translation {
-  const onPositions = positionHead(config, at, backbone);
-  if (onPositions) return onPositions;
-  const pooled = 'bert.pooler.dense.{x}';
-  switch (at.task) {
-    case 'masked_lm':
-      return maskedLmHead(config, at, backbone, bertNorm(config));
-    case 'sequence_classification':
-      return {
-        config: { name: 'classifier', ...backbone, classes: labelsOf(config), pooling: 'first', transform: 'tanh' },
-        names: [
-          [pooled, 'transform.{x}'],
-          ['classifier.{x}', 'head.{x}'],
-        ],
-      };
-    default:
-      return at.has('bert.pooler.dense.weight')
-        ? { config: { name: 'pooled_encoder', ...backbone }, names: [[pooled, 'pooler.{x}']] }
-        : { config: { name: 'encoder', ...backbone }, names: [] };
-  }
-}
+const headsOf = (config: ConfigReader, at: Checkpoint): EncoderHeads => ({
+  base: () => poolerHead(at, 'bert.pooler.dense'),
+  masked_lm: () => bertMaskedLm(config, at, bertNorm(config)),
+  sequence_classification: () => classifierHead(config, 'tanh', 'bert.pooler.dense', 'classifier'),
+});
 
 /** BERT: words, positions and token types, post-norm layers. */
 export const bert: Family = {
@@ -114,13 +75,18 @@ export const bert: Family = {
     ['cls.predictions.decoder.bias', 'cls.predictions.bias'],
   ],
   translate(config, at) {
-    const head = headOf(config, at, {
-      dim: config.int('hidden_size'),
-      seqLen: config.int('max_position_embeddings'),
-      embedding: { name: 'vocab', vocabSize: config.int('vocab_size'), typeVocabSize: config.int('type_vocab_size', 2) },
-      embeddingNorm: bertNorm(config),
-      stack: bertStack(config),
-    });
+    const head = encoderWith(
+      config,
+      at,
+      {
+        dim: config.int('hidden_size'),
+        seqLen: config.int('max_position_embeddings'),
+        embedding: { name: 'vocab', vocabSize: config.int('vocab_size'), typeVocabSize: config.int('type_vocab_size', 2) },
+        embeddingNorm: bertNorm(config),
+        stack: bertStack(config),
+      },
+      headsOf(config, at),
+    );
     return { config: head.config, names: [...bertNames('bert.'), ...head.names] };
   },
 };

@@ -11,12 +11,6 @@ export const bloom: Family = {
   unused: [/^lm_head\./, /^score\./],
   repeated: [['lm_head.weight', 'transformer.word_embeddings.weight']],
   translate(config, at) {
-    if (config.flag('apply_residual_connection_post_layernorm', false))
-      throw config.refuse(
-        'apply_residual_connection_post_layernorm',
-        'residual connections after the norms are not supported',
-        'false',
-      );
     const dim = config.int('hidden_size', config.int('n_embed', 0));
     const heads = config.int('n_head', config.int('num_attention_heads', 0));
     const norm = { name: 'layer_norm', eps: config.num('layer_norm_epsilon', 1e-5) };
@@ -32,6 +26,7 @@ export const bloom: Family = {
           depth: config.int('n_layer', config.int('num_hidden_layers', 0)),
           layers: {
             name: 'pre_norm',
+            normResidual: config.flag('apply_residual_connection_post_layernorm', false),
             mixer: { name: 'multi_head', heads, fused: true, attentionBias: 'alibi' },
             feedforward: { name: 'mlp', activation: 'gelu_tanh' },
             norm,

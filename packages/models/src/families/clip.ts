@@ -1,7 +1,8 @@
 // CLIP. Radford et al. 2021, https://arxiv.org/abs/2103.00020
 import type { ConfigReader } from '../config';
-import type { Family } from '../family';
-import { textTower, towerNames, visionTower } from '../translate/towers';
+import type { Family, Translation } from '../family';
+import { imageSizeOf } from '../translate/image-size';
+import { similarityNames, textNames, textTower, visionNames, visionTower } from '../translate/towers';
 
 const defaults = { activation: 'quick_gelu', eps: 1e-5, textLength: 77 };
 
@@ -14,29 +15,67 @@ function poolingOf(text: ConfigReader): { readonly pooling: string; readonly poo
   return { pooling: 'id', ...(eos !== unsetEos && { poolId: eos }) };
 }
 
+/** The projection of a pooled vector. */
+const projectionOf = (config: ConfigReader) => ({
+  poolerDim: config.int('projection_dim', 512),
+  poolerBias: false,
+  activation: 'identity',
+});
+const noProjection = { projection: false };
+
+/** The encoder of texts: causal. */
+function texts(config: ConfigReader, projection: object, ours = ''): Translation {
+  return {
+    config: { name: 'pooled_encoder', ...textTower(config, defaults), causal: true, ...poolingOf(config), ...projection },
+    names: [...textNames(ours), ['text_projection.{x}', `${ours}pooler.{x}`]],
+  };
+}
+
+/** The encoder of images: a ViT with a norm before its layers. */
+function images(config: ConfigReader, projection: object, ours = '') {
+  const backbone = visionTower(config, { ...defaults, classToken: true });
+  return {
+    config: { name: 'pooled_encoder', ...backbone, pooling: 'first', ...projection },
+    names: [
+      ...visionNames(backbone, ours),
+      ['vision_model.embeddings.class_embedding', `${ours}position.class_token`],
+      ['vision_model.pre_layrnorm.{x}', `${ours}embeddingNorm.{x}`],
+      ['vision_model.post_layernorm.{x}', `${ours}pool.norm.{x}`],
+      ['visual_projection.{x}', `${ours}pooler.{x}`],
+    ] satisfies Translation['names'],
+    imageSize: imageSizeOf(config),
+  };
+}
+
 /** CLIP: a causal encoder of texts and a ViT, whose projections are compared. */
 export const clip: Family = {
   modelTypes: ['clip'],
   tasks: ['base'],
   prefix: '',
   translate(config) {
-    const [text, vision] = [config.needed('text_config'), config.needed('vision_config')];
-    const images = visionTower(vision, { ...defaults, classToken: true });
-    const projected = { poolerDim: config.int('projection_dim', 512), poolerBias: false, activation: 'identity' };
+    const projection = projectionOf(config);
+    const text = texts(config.needed('text_config'), projection, 'text.');
+    const vision = images(config.needed('vision_config'), projection, 'vision.');
     return {
-      config: {
-        name: 'dual_encoder',
-        text: { name: 'pooled_encoder', ...textTower(text, defaults), causal: true, ...poolingOf(text), ...projected },
-        vision: { name: 'pooled_encoder', ...images, pooling: 'first', ...projected },
-      },
-      names: [
-        ...towerNames(images, []),
-        ['vision_model.embeddings.class_embedding', 'vision.position.class_token'],
-        ['vision_model.pre_layrnorm.{x}', 'vision.embeddingNorm.{x}'],
-        ['vision_model.post_layernorm.{x}', 'vision.pool.norm.{x}'],
-        ['text_projection.{x}', 'text.pooler.{x}'],
-        ['visual_projection.{x}', 'vision.pooler.{x}'],
-      ],
+      config: { name: 'dual_encoder', text: text.config, vision: vision.config },
+      names: [...similarityNames([]), ...text.names, ...vision.names],
+      imageSize: vision.imageSize,
     };
   },
+};
+
+/** CLIP's encoder of texts alone, with or without its projection. */
+export const clipText: Family = {
+  modelTypes: ['clip_text_model'],
+  tasks: ['base'],
+  prefix: 'text_model.',
+  translate: (config, { has }) => texts(config, has('text_projection.weight') ? projectionOf(config) : noProjection),
+};
+
+/** CLIP's encoder of images alone, with or without its projection. */
+export const clipVision: Family = {
+  modelTypes: ['clip_vision_model'],
+  tasks: ['base'],
+  prefix: 'vision_model.',
+  translate: (config, { has }) => images(config, has('visual_projection.weight') ? projectionOf(config) : noProjection),
 };

@@ -1,10 +1,10 @@
 // DeBERTa-v2 and v3. He et al. 2020, https://arxiv.org/abs/2006.03654; He et al. 2021, https://arxiv.org/abs/2111.09543
 import type { ConfigReader } from '../config';
-import type { BlockConfig, Checkpoint, Family, Translation } from '../family';
+import type { BlockConfig, Checkpoint, Family } from '../family';
 import type { NameEntry, PackedEntry } from '../names';
 import { activationOf } from '../translate/activation';
-import { type Backbone, labelsOf } from '../translate/heads';
-import { bertNorm, maskedLmHead, positionHead } from './bert';
+import { classifierHead, type EncoderHeads, encoderWith } from '../translate/heads';
+import { bertMaskedLm, bertNorm } from './bert';
 
 /** Which relative scores there are: a list, or a text with bars. */
 function termsOf(config: ConfigReader): readonly string[] {
@@ -47,30 +47,11 @@ const copies = (theirs: string, ours: readonly string[]): PackedEntry => ({
   join: ([first]) => first!,
 });
 
-function headOf(config: ConfigReader, at: Checkpoint, backbone: Backbone): Translation {
-  const onPositions = positionHead(config, at, backbone);
-  if (onPositions) return onPositions;
-  switch (at.task) {
-    case 'masked_lm':
-      return maskedLmHead(config, at, backbone, bertNorm(config, 1e-7));
-    case 'sequence_classification':
-      return {
-        config: {
-          name: 'classifier',
-          ...backbone,
-          classes: labelsOf(config),
-          pooling: 'first',
-          transform: activationOf(config, 'pooler_hidden_act', 'gelu'),
-        },
-        names: [
-          ['pooler.dense.{x}', 'transform.{x}'],
-          ['classifier.{x}', 'head.{x}'],
-        ],
-      };
-    default:
-      return { config: { name: 'encoder', ...backbone }, names: [] };
-  }
-}
+const headsOf = (config: ConfigReader, at: Checkpoint): EncoderHeads => ({
+  masked_lm: () => bertMaskedLm(config, at, bertNorm(config, 1e-7)),
+  sequence_classification: () =>
+    classifierHead(config, activationOf(config, 'pooler_hidden_act', 'gelu'), 'pooler.dense', 'classifier'),
+});
 
 /** DeBERTa-v2 and v3: BERT's layers whose scores also depend on contents and distances. */
 export const debertaV2: Family = {
@@ -123,7 +104,7 @@ export const debertaV2: Family = {
         },
       },
     };
-    const head = headOf(config, at, backbone);
+    const head = encoderWith(config, at, backbone, headsOf(config, at));
     const [layer, ours] = ['deberta.encoder.layer.{i}', 'stack.layers.{i}'];
     const self = `${layer}.attention.self`;
     const bias = `${ours}.mixer.attention_bias`;

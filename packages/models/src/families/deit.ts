@@ -2,6 +2,7 @@
 import type { ConfigReader } from '../config';
 import type { Checkpoint, Family, Translation } from '../family';
 import { type Backbone, labelsOf } from '../translate/heads';
+import { imageSizeOf } from '../translate/image-size';
 import {
   patchEmbedding,
   patchesOf,
@@ -42,6 +43,10 @@ export const deit: Family = {
       stack: vitStack(config, vitLayer(config)),
     });
     const distillation = storedToken('deit.embeddings.distillation_token', 'position.distillation_token', dim);
-    return { config: head.config, names: [distillation, ...vitEmbeddings('deit.', dim), ...vitLayers('deit.'), ...head.names] };
+    return {
+      config: head.config,
+      names: [distillation, ...vitEmbeddings('deit.', dim), ...vitLayers('deit.'), ...head.names],
+      imageSize: imageSizeOf(config),
+    };
   },
 };

@@ -1,44 +1,20 @@
 // DistilBERT. Sanh et al. 2019, https://arxiv.org/abs/1910.01108
 import type { ConfigReader } from '../config';
-import type { Checkpoint, Family, Translation } from '../family';
+import type { Checkpoint, Family } from '../family';
 import { activationOf } from '../translate/activation';
-import { type Backbone, isTied, labelsOf } from '../translate/heads';
-import { positionHead } from './bert';
+import { classifierHead, type EncoderHeads, encoderWith, maskedLmHead } from '../translate/heads';
 
 const norm = { name: 'layer_norm', eps: 1e-12 };
 
-function headOf(config: ConfigReader, at: Checkpoint, backbone: Backbone): Translation {
-  const onPositions = positionHead(config, at, backbone);
-  if (onPositions) return onPositions;
-  switch (at.task) {
-    case 'masked_lm':
-      return {
-        config: {
-          name: 'masked_lm',
-          ...backbone,
-          vocabSize: config.int('vocab_size'),
-          tied: isTied(config, at, 'vocab_projector.weight'),
-          activation: activationOf(config, 'activation', 'gelu'),
-          norm,
-        },
-        names: [
-          ['vocab_transform.{x}', 'transform.{x}'],
-          ['vocab_layer_norm.{x}', 'norm.{x}'],
-          ['vocab_projector.{x}', 'head.{x}'],
-        ],
-      };
-    case 'sequence_classification':
-      return {
-        config: { name: 'classifier', ...backbone, classes: labelsOf(config), pooling: 'first', transform: 'relu' },
-        names: [
-          ['pre_classifier.{x}', 'transform.{x}'],
-          ['classifier.{x}', 'head.{x}'],
-        ],
-      };
-    default:
-      return { config: { name: 'encoder', ...backbone }, names: [] };
-  }
-}
+const headsOf = (config: ConfigReader, at: Checkpoint): EncoderHeads => ({
+  masked_lm: () =>
+    maskedLmHead(config, at, 'vocab_projector.weight', { activation: activationOf(config, 'activation', 'gelu'), norm }, [
+      ['vocab_transform.{x}', 'transform.{x}'],
+      ['vocab_layer_norm.{x}', 'norm.{x}'],
+      ['vocab_projector.{x}', 'head.{x}'],
+    ]),
+  sequence_classification: () => classifierHead(config, 'relu', 'pre_classifier', 'classifier'),
+});
 
 /** DistilBERT: BERT without token types and pooler. */
 export const distilbert: Family = {
@@ -49,22 +25,31 @@ export const distilbert: Family = {
   repeated: [['vocab_projector.weight', 'distilbert.embeddings.word_embeddings.weight']],
   translate(config, at) {
     const layer = 'distilbert.transformer.layer.{i}';
-    const head = headOf(config, at, {
-      dim: config.int('dim'),
-      seqLen: config.int('max_position_embeddings', 512),
-      embedding: { name: 'vocab', vocabSize: config.int('vocab_size') },
-      embeddingNorm: norm,
-      stack: {
-        name: 'stack',
-        depth: config.int('n_layers'),
-        layers: {
-          name: 'post_norm',
-          mixer: { name: 'multi_head', heads: config.int('n_heads') },
-          feedforward: { name: 'mlp', hidden: config.int('hidden_dim'), activation: activationOf(config, 'activation', 'gelu') },
-          norm,
+    const head = encoderWith(
+      config,
+      at,
+      {
+        dim: config.int('dim'),
+        seqLen: config.int('max_position_embeddings', 512),
+        embedding: { name: 'vocab', vocabSize: config.int('vocab_size') },
+        embeddingNorm: norm,
+        stack: {
+          name: 'stack',
+          depth: config.int('n_layers'),
+          layers: {
+            name: 'post_norm',
+            mixer: { name: 'multi_head', heads: config.int('n_heads') },
+            feedforward: {
+              name: 'mlp',
+              hidden: config.int('hidden_dim'),
+              activation: activationOf(config, 'activation', 'gelu'),
+            },
+            norm,
+          },
         },
       },
-    });
+      headsOf(config, at),
+    );
     return {
       config: head.config,
       names: [

@@ -5,7 +5,7 @@ import { bart, marian } from './bart';
 import { beit } from './beit';
 import { bert } from './bert';
 import { bloom } from './bloom';
-import { clip } from './clip';
+import { clip, clipText, clipVision } from './clip';
 import { cohere } from './cohere';
 import { debertaV2 } from './deberta-v2';
 import { deepseekV3 } from './deepseek-v3';
@@ -31,7 +31,7 @@ import { phi3 } from './phi3';
 import { qwen3Moe } from './qwen3-moe';
 import { qwen3Next } from './qwen3-next';
 import { roberta } from './roberta';
-import { siglip } from './siglip';
+import { siglip, siglipText, siglipVision } from './siglip';
 import { stablelm } from './stablelm';
 import { starcoder2 } from './starcoder2';
 import { swin } from './swin';
@@ -48,5 +48,5 @@ export const families: readonly Family[] = [
   ...[mixtral, qwen3Moe, olmoe, gptOss, deepseekV3, qwen3Next],
   ...[t5, bart, marian, whisper],
   ...[vit, deit, dinov2, beit, swin],
-  ...[clip, siglip],
+  ...[clip, clipText, clipVision, siglip, siglipText, siglipVision],
 ];

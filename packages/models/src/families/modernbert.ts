@@ -1,8 +1,8 @@
 // ModernBERT. Warner et al. 2024, https://arxiv.org/abs/2412.13663
 import type { ConfigReader } from '../config';
-import type { BlockConfig, Checkpoint, Family, Translation } from '../family';
+import type { BlockConfig, Checkpoint, Family } from '../family';
 import { activationOf } from '../translate/activation';
-import { type Backbone, isTied, labelsOf } from '../translate/heads';
+import { type EncoderHeads, encoderWith, labelsOf, maskedLmHead } from '../translate/heads';
 import { stackOf, windowedLayers } from '../translate/llama';
 import { rotaryOf } from '../translate/rotary';
 
@@ -42,45 +42,36 @@ function layerOf(config: ConfigReader, windowed: boolean, first: boolean): Block
   };
 }
 
-function headOf(config: ConfigReader, at: Checkpoint, backbone: Backbone): Translation {
-  const bias = config.flag('classifier_bias', false);
-  const act = activationOf(config, 'classifier_activation', 'gelu');
+function headsOf(config: ConfigReader, at: Checkpoint): EncoderHeads {
+  const transformBias = config.flag('classifier_bias', false);
+  const activation = activationOf(config, 'classifier_activation', 'gelu');
   const norm = normOf(config);
-  const transform = { transform: act, transformBias: bias, transformNorm: norm };
-  const names = [
-    ['head.dense.{x}', 'transform.{x}'],
-    ['head.norm.{x}', 'norm.{x}'],
-  ] as const;
-  switch (at.task) {
-    case 'masked_lm':
-      return {
-        config: {
-          name: 'masked_lm',
-          ...backbone,
-          vocabSize: config.int('vocab_size'),
-          tied: isTied(config, at, 'decoder.weight'),
-          headBias: config.flag('decoder_bias', true),
-          transformBias: bias,
-          activation: act,
-          norm,
-        },
-        names: [...names, ['decoder.{x}', 'head.{x}']],
-      };
-    case 'sequence_classification': {
-      const pooling = config.text('classifier_pooling', 'cls') === 'cls' ? 'first' : 'mean';
-      return {
-        config: { name: 'classifier', ...backbone, classes: labelsOf(config), pooling, ...transform },
-        names: [...names, ['classifier.{x}', 'head.{x}']],
-      };
-    }
-    case 'token_classification':
-      return {
-        config: { name: 'token_classifier', ...backbone, classes: labelsOf(config), ...transform },
-        names: [...names, ['classifier.{x}', 'head.{x}']],
-      };
-    default:
-      return { config: { name: 'encoder', ...backbone }, names: [] };
-  }
+  const transform = { transform: activation, transformBias, transformNorm: norm };
+  const names = (head: string) =>
+    [
+      ['head.dense.{x}', 'transform.{x}'],
+      ['head.norm.{x}', 'norm.{x}'],
+      [`${head}.{x}`, 'head.{x}'],
+    ] as const;
+  const pooling = config.text('classifier_pooling', 'cls') === 'cls' ? 'first' : 'mean';
+  return {
+    masked_lm: () =>
+      maskedLmHead(
+        config,
+        at,
+        'decoder.weight',
+        { headBias: config.flag('decoder_bias', true), transformBias, activation, norm },
+        names('decoder'),
+      ),
+    sequence_classification: () => ({
+      config: { name: 'classifier', classes: labelsOf(config), pooling, ...transform },
+      names: names('classifier'),
+    }),
+    token_classification: () => ({
+      config: { name: 'token_classifier', classes: labelsOf(config), ...transform },
+      names: names('classifier'),
+    }),
+  };
 }
 
 /** ModernBERT: pre-norm layers with rotary embeddings, windows in most of them, gated feed-forwards. */
@@ -93,12 +84,17 @@ export const modernbert: Family = {
   translate(config, at) {
     const every = config.int('global_attn_every_n_layers', 3);
     const windows = windowedLayers(config, (i) => i % every !== 0);
-    const head = headOf(config, at, {
-      dim: config.int('hidden_size'),
-      embedding: { name: 'token', vocabSize: config.int('vocab_size') },
-      embeddingNorm: normOf(config),
-      stack: stackOf(windows.length, (i) => layerOf(config, windows[i]!, i === 0), normOf(config)),
-    });
+    const head = encoderWith(
+      config,
+      at,
+      {
+        dim: config.int('hidden_size'),
+        embedding: { name: 'token', vocabSize: config.int('vocab_size') },
+        embeddingNorm: normOf(config),
+        stack: stackOf(windows.length, (i) => layerOf(config, windows[i]!, i === 0), normOf(config)),
+      },
+      headsOf(config, at),
+    );
     const layer = 'model.layers.{i}';
     return {
       config: head.config,

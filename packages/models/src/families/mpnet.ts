@@ -1,8 +1,9 @@
 // MPNet. Song et al. 2020, https://arxiv.org/abs/2004.09297
 import type { Family } from '../family';
 import { activationOf } from '../translate/activation';
+import { encoderWith } from '../translate/heads';
 import { bertNorm } from './bert';
-import { robertaHead, robertaWeights } from './roberta';
+import { robertaHeads, robertaWeights } from './roberta';
 
 /** The padding id that positions are counted from. */
 const padId = 1;
@@ -40,7 +41,7 @@ export const mpnet: Family = {
         },
       },
     };
-    const head = robertaHead(config, at, backbone, 'mpnet.');
+    const head = encoderWith(config, at, backbone, robertaHeads(config, at, 'mpnet.'));
     return {
       config: head.config,
       names: [

@@ -11,8 +11,6 @@ export const mpt: Family = {
   repeated: [['lm_head.weight', 'transformer.wte.weight']],
   translate(config, at) {
     const attention = config.section('attn_config');
-    if (attention?.has('clip_qkv'))
-      throw attention.refuse('clip_qkv', 'queries, keys and values within bounds are not supported', 'null');
     const norm = { name: 'layer_norm', eps: config.num('layer_norm_epsilon', 1e-5), bias: false };
     const scale = attention?.has('softmax_scale') && {
       attention: { name: 'scaled_dot_product', scale: attention.num('softmax_scale') },
@@ -34,6 +32,7 @@ export const mpt: Family = {
               bias: false,
               fused: true,
               attentionBias: 'alibi',
+              ...(attention?.has('clip_qkv') && { clipQkv: attention.num('clip_qkv') }),
               ...scale,
             },
             feedforward: { name: 'mlp', bias: false, activation: 'gelu' },

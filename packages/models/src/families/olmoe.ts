@@ -6,11 +6,11 @@ import { expertsOf, mixtureNames, mixtureOf } from '../translate/mixture';
 
 /** OLMoE: experts in all layers, norms of all channels of queries and keys. */
 export const olmoe: Family = llamaVariant('olmoe', {
-  mixer(config) {
-    if (config.has('clip_qkv'))
-      throw config.refuse('clip_qkv', 'queries, keys and values within bounds are not supported', 'null');
-    return { qkNorm: rmsNormOf(config), qkNormOver: 'all' };
-  },
+  mixer: (config) => ({
+    qkNorm: rmsNormOf(config),
+    qkNormOver: 'all',
+    ...(config.has('clip_qkv') && { clipQkv: config.num('clip_qkv') }),
+  }),
   feedforward: (config) => mixtureOf(config, { hidden: config.int('intermediate_size'), experts: expertsOf(config) }),
   names: mixtureNames,
 });

@@ -6,7 +6,7 @@ import { decoderWith } from '../translate/heads';
 /** Rows of the position table before position 0. */
 const offset = 2;
 
-/** OPT: learned positions, norms before or, in one size, after the sub-layers. */
+/** OPT: learned positions; in one size norms after the sub-layers and narrow words. */
 export const opt: Family = {
   modelTypes: ['opt'],
   tasks: ['base', 'causal_lm', 'sequence_classification'],
@@ -15,8 +15,8 @@ export const opt: Family = {
   repeated: [['lm_head.weight', 'model.decoder.embed_tokens.weight']],
   translate(config, at) {
     const dim = config.int('hidden_size');
-    if (config.int('word_embed_proj_dim', dim) !== dim)
-      throw config.refuse('word_embed_proj_dim', 'embeddings that are narrower than the layers are not supported', String(dim));
+    // Words may be narrower than the layers; the last hidden states then are, too.
+    const wordDim = config.int('word_embed_proj_dim', dim);
     const before = config.flag('do_layer_norm_before', true);
     const norm = { name: 'layer_norm', bias: config.flag('layer_norm_elementwise_affine', true) };
     const bias = config.flag('enable_bias', true);
@@ -26,7 +26,7 @@ export const opt: Family = {
       {
         dim,
         seqLen: config.int('max_position_embeddings'),
-        embedding: { name: 'vocab', vocabSize: config.int('vocab_size'), positionOffset: offset },
+        embedding: { name: 'vocab', vocabSize: config.int('vocab_size'), positionOffset: offset, wordDim },
         stack: {
           name: 'stack',
           depth: config.int('num_hidden_layers'),
@@ -42,6 +42,7 @@ export const opt: Family = {
             norm,
           },
           ...(before && !config.flag('_remove_final_layer_norm', false) && { norm }),
+          ...(wordDim !== dim && { outDim: wordDim, projection: true }),
         },
       },
       { tied: true },
@@ -51,6 +52,8 @@ export const opt: Family = {
       config: head.config,
       names: [
         ['model.decoder.embed_tokens.weight', 'embedding.word_embeddings.weight'],
+        ['model.decoder.project_in.{x}', 'embedding.word_projection.{x}'],
+        ['model.decoder.project_out.{x}', 'stack.projection.{x}'],
         ['model.decoder.embed_positions.weight', 'embedding.position_embeddings.weight'],
         [`${layer}.self_attn.out_proj.{x}`, 'stack.layers.{i}.mixer.o_proj.{x}'],
         [`${layer}.self_attn.{p}_proj.{x}`, 'stack.layers.{i}.mixer.{p}_proj.{x}'],

@@ -1,45 +1,27 @@
 // RoBERTa. Liu et al. 2019, https://arxiv.org/abs/1907.11692
 import type { ConfigReader } from '../config';
-import type { Checkpoint, Family, Translation } from '../family';
-import { type Backbone, isTied, labelsOf } from '../translate/heads';
-import { bertNames, bertNorm, bertStack, positionHead } from './bert';
+import type { Checkpoint, Family } from '../family';
+import { classifierHead, type EncoderHeads, encoderWith, maskedLmHead, poolerHead } from '../translate/heads';
+import { bertNames, bertNorm, bertStack } from './bert';
 
 /** The heads that RoBERTa and MPNet share; `lm_head` has an erf gelu whatever the config says. */
-export function robertaHead(config: ConfigReader, at: Checkpoint, backbone: Backbone, prefix: string): Translation {
-  const onPositions = positionHead(config, at, backbone);
-  if (onPositions) return onPositions;
-  switch (at.task) {
-    case 'masked_lm':
-      return {
-        config: {
-          name: 'masked_lm',
-          ...backbone,
-          vocabSize: config.int('vocab_size'),
-          tied: isTied(config, at, 'lm_head.decoder.weight'),
-          activation: 'gelu',
-          norm: { ...bertNorm(config), eps: config.num('layer_norm_eps', 1e-5) },
-        },
-        names: [
-          ['lm_head.dense.{x}', 'transform.{x}'],
-          ['lm_head.layer_norm.{x}', 'norm.{x}'],
-          ['lm_head.decoder.weight', 'head.weight'],
-          ['lm_head.bias', 'head.bias'],
-        ],
-      };
-    case 'sequence_classification':
-      return {
-        config: { name: 'classifier', ...backbone, classes: labelsOf(config), pooling: 'first', transform: 'tanh' },
-        names: [
-          ['classifier.dense.{x}', 'transform.{x}'],
-          ['classifier.out_proj.{x}', 'head.{x}'],
-        ],
-      };
-    default:
-      return at.has(`${prefix}pooler.dense.weight`)
-        ? { config: { name: 'pooled_encoder', ...backbone }, names: [[`${prefix}pooler.dense.{x}`, 'pooler.{x}']] }
-        : { config: { name: 'encoder', ...backbone }, names: [] };
-  }
-}
+export const robertaHeads = (config: ConfigReader, at: Checkpoint, prefix: string): EncoderHeads => ({
+  base: () => poolerHead(at, `${prefix}pooler.dense`),
+  masked_lm: () =>
+    maskedLmHead(
+      config,
+      at,
+      'lm_head.decoder.weight',
+      { activation: 'gelu', norm: { ...bertNorm(config), eps: config.num('layer_norm_eps', 1e-5) } },
+      [
+        ['lm_head.dense.{x}', 'transform.{x}'],
+        ['lm_head.layer_norm.{x}', 'norm.{x}'],
+        ['lm_head.decoder.weight', 'head.weight'],
+        ['lm_head.bias', 'head.bias'],
+      ],
+    ),
+  sequence_classification: () => classifierHead(config, 'tanh', 'classifier.dense', 'classifier.out_proj'),
+});
 
 /** Weights that RoBERTa and MPNet store for heads. */
 export const robertaWeights = (prefix: string) => ({
@@ -71,7 +53,7 @@ export const roberta: Family = {
       embeddingNorm: bertNorm(config),
       stack: bertStack(config),
     };
-    const head = robertaHead(config, at, backbone, 'roberta.');
+    const head = encoderWith(config, at, backbone, robertaHeads(config, at, 'roberta.'));
     return { config: head.config, names: [...bertNames('roberta.'), ...head.names] };
   },
 };

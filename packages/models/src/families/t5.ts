@@ -46,9 +46,11 @@ function stackFor(config: ConfigReader, side: Side): BlockConfig {
   };
 }
 
-function namesFor(side: Side): readonly NameEntry[] {
-  const [theirs, ours] = [`${side}.block.{i}.layer`, `${side}.stack.layers.{i}`];
+/** Names of one side, whose names of ours begin with `prefix`. */
+function namesFor(config: ConfigReader, side: Side, prefix = `${side}.`): readonly NameEntry[] {
+  const [theirs, ours] = [`${side}.block.{i}.layer`, `${prefix}stack.layers.{i}`];
   const last = side === 'encoder' ? 1 : 2;
+  const down = feedforwardOf(config).name === 'glu' ? 'down_proj' : 'down';
   return [
     [`${theirs}.0.SelfAttention.relative_attention_bias.{x}`, `${ours}.mixer.attention_bias.relative_attention_bias.{x}`],
     [`${theirs}.0.SelfAttention.{p}.{x}`, `${ours}.mixer.{p}_proj.{x}`],
@@ -62,12 +64,16 @@ function namesFor(side: Side): readonly NameEntry[] {
     [`${theirs}.${last}.DenseReluDense.wi_0.{x}`, `${ours}.feedforward.gate_proj.{x}`],
     [`${theirs}.${last}.DenseReluDense.wi_1.{x}`, `${ours}.feedforward.up_proj.{x}`],
     [`${theirs}.${last}.DenseReluDense.wi.{x}`, `${ours}.feedforward.up.{x}`],
+    [`${theirs}.${last}.DenseReluDense.wo.{x}`, `${ours}.feedforward.${down}.{x}`],
     [`${theirs}.${last}.layer_norm.{x}`, `${ours}.norm2.{x}`],
-    [`${side}.final_layer_norm.{x}`, `${side}.stack.norm.{x}`],
+    [`${side}.final_layer_norm.{x}`, `${prefix}stack.norm.{x}`],
   ];
 }
 
-/** T5 and its later versions: relative positions, no scale of the scores, no biases. */
+/** Whether the checkpoint is of an encoder alone: T5EncoderModel. */
+const isEncoder = (config: ConfigReader): boolean => /EncoderModel$/.test(String(config.list('architectures')?.[0]));
+
+/** T5 and its later versions, or their encoder alone: relative positions, no scale of the scores, no biases. */
 export const t5: Family = {
   modelTypes: ['t5', 'mt5'],
   tasks: ['base', 'seq2seq_lm'],
@@ -87,16 +93,15 @@ export const t5: Family = {
       embedding: { name: 'token', vocabSize },
       stack: stackFor(config, side),
     });
-    const gated = feedforwardOf(config).name === 'glu';
-    const down: readonly NameEntry[] = (['encoder', 'decoder'] as const).map((side) => [
-      `${side}.block.{i}.layer.${side === 'encoder' ? 1 : 2}.DenseReluDense.wo.{x}`,
-      `${side}.stack.layers.{i}.feedforward.${gated ? 'down_proj' : 'down'}.{x}`,
-    ]);
+    if (at.task === 'base' && isEncoder(config))
+      return {
+        config: { ...half('encoder'), dim },
+        names: [['shared.weight', 'embedding.weight'], ...namesFor(config, 'encoder', '')],
+      };
     const names: readonly NameEntry[] = [
       ['shared.weight', 'encoder.embedding.weight'],
-      ...down,
-      ...namesFor('encoder'),
-      ...namesFor('decoder'),
+      ...namesFor(config, 'encoder'),
+      ...namesFor(config, 'decoder'),
     ];
     const model = { name: 'encoder_decoder', dim, tiedEmbeddings: true, encoder: half('encoder'), decoder: half('decoder') };
     if (at.task === 'base') return { config: model, names };

@@ -4,10 +4,11 @@ import type { BlockConfig, Checkpoint, Family, Translation } from '../family';
 import { type NameEntry, reshaped } from '../names';
 import { activationOf } from '../translate/activation';
 import { type Backbone, labelsOf } from '../translate/heads';
+import { imageSizeOf } from '../translate/image-size';
 
 /** Rows and columns of patches of an image. */
 export function gridOf(config: ConfigReader, usual = 16): readonly [number, number] {
-  const side = Math.floor(config.int('image_size', 224) / config.int('patch_size', usual));
+  const side = Math.floor(imageSizeOf(config) / config.int('patch_size', usual));
   return [side, side];
 }
 
@@ -128,6 +129,10 @@ export const vit: Family = {
       stack: vitStack(config, vitLayer(config)),
     };
     const head = at.task === 'base' ? vitPooled(config, at, backbone, 'vit.') : vitClassifier(config, backbone);
-    return { config: head.config, names: [...vitEmbeddings('vit.', dim), ...vitLayers('vit.'), ...head.names] };
+    return {
+      config: head.config,
+      names: [...vitEmbeddings('vit.', dim), ...vitLayers('vit.'), ...head.names],
+      imageSize: imageSizeOf(config),
+    };
   },
 };

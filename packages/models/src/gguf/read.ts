@@ -214,7 +214,7 @@ function reader(
   if (columns % elements !== 0)
     throw new FileError({
       path,
-      problem: `rows that are no whole blocks of ${name}`,
+      problem: `rows that are not whole blocks of ${name}`,
       expected: `a multiple of ${elements} columns`,
       got: String(columns),
     });

@@ -85,7 +85,7 @@ describe('preprocessor_config.json', () => {
     ['a mean of one channel', { image_mean: [0.5] }, /image_mean: wrong value; expected three numbers/],
     ['no deviation', { image_std: null }, /image_std: missing/],
     ['a deviation of 0', { image_std: [1, 0, 1] }, /image_std: it divides by 0/],
-    ['a flag that is no flag', { do_resize: 'yes' }, /do_resize: wrong value; expected true or false/],
+    ['a flag that is not a flag', { do_resize: 'yes' }, /do_resize: wrong value; expected true or false/],
     ['a crop without a size', { do_center_crop: true }, /crop_size: missing/],
     ['a step that is not supported', { do_pad: true }, /do_pad: a step that is not supported/],
   ])('with %s is refused', (_, own, problem) => {

@@ -1,9 +1,8 @@
 // Hidden states of texts, or one vector for each text.
-import { ConfigError, checkOptions, type Tensor, tensor } from '@onnxformers/core';
-import { configReader, parseJson } from '../config';
-import { type PretrainedFiles, readFile } from '../files';
+import { checkOptions, type Tensor, tensor } from '@onnxformers/core';
 import { chosen } from '../place';
-import { rowOf, textModel } from './model';
+import { poolingOf } from '../pooling';
+import { rowOf, textFit, textModel } from './model';
 import type { TaskDefinition } from './task';
 
 /** Options of feature extraction. */
@@ -30,50 +29,30 @@ const mean: Pool = (at, tokens) => {
   for (const position of tokens) for (const [i, x] of at(position).entries()) sum[i]! += x;
   return Float32Array.from(sum, (x) => x / tokens.length);
 };
-const pools: Readonly<Record<string, Pool>> = { mean, cls: first, first_token: first, last_token: last, eos: last };
+const pools = { mean, first, last } as const;
+/** By the words of the options. */
+const byWord: Readonly<Record<string, Pool>> = { mean, cls: first, first_token: first, last_token: last, eos: last };
 
 function unit(vector: Float32Array): Float32Array {
   const length = Math.hypot(...vector);
   return length > 0 ? vector.map((x) => x / length) : vector;
 }
 
-/** How the checkpoint pools: modes of `1_Pooling/config.json`, and a module of `modules.json` that normalizes. */
-async function stated(files: PretrainedFiles): Promise<{ readonly pooling: string; readonly normalize: boolean }> {
-  const path = '1_Pooling/config.json';
-  const bytes = await readFile(files, path);
-  if (!bytes)
-    throw new ConfigError({
-      path: 'feature-extraction: pooling',
-      problem: 'the checkpoint does not say how it pools',
-      expected: path,
-      hint: 'Choose it: mean, cls, last_token',
-    });
-  const config = configReader(parseJson(bytes, path), path);
-  const modes = { pooling_mode_cls_token: 'cls', pooling_mode_mean_tokens: 'mean', pooling_mode_lasttoken: 'last_token' };
-  const on = Object.keys(config.raw).filter((key) => key.startsWith('pooling_mode') && config.raw[key] === true);
-  if (on.length !== 1 || !Object.hasOwn(modes, on[0]!))
-    throw config.refuse(
-      on[0] ?? 'pooling_mode_mean_tokens',
-      'a pooling that is not known',
-      `one of ${Object.keys(modes).join(', ')}`,
-    );
-  const modules = await readFile(files, 'modules.json');
-  const normalize = modules !== undefined && /"type":\s*"[^"]*\.Normalize"/.test(new TextDecoder().decode(modules));
-  return { pooling: modes[on[0] as keyof typeof modes], normalize };
-}
-
 /** Vectors of texts. */
 export const featureExtraction: TaskDefinition<FeatureExtraction> = {
   head: 'base',
-  async open({ model, tokenizer, place }) {
-    const run = await textModel(model, place);
+  reads: ['tokenizer'],
+  tower: 'text',
+  async open({ model, part, tokenizer, place }) {
+    const run = await textModel(part, place);
+    const fit = textFit(tokenizer, part);
     async function call(texts: string | readonly string[], o: FeatureExtractionOptions = {}): Promise<Tensor> {
       checkOptions('feature-extraction', o, { pooling: true, normalize: true });
-      const { pooling, normalize } =
-        o.pooling === 'auto' ? await stated(model.files) : { pooling: o.pooling ?? 'none', normalize: false };
-      const batch = tokenizer(texts, { truncation: true, padding_side: 'right' });
+      const { pooling = 'none' } = o;
+      const stated = pooling === 'auto' ? await poolingOf(model.files) : undefined;
+      const batch = tokenizer(texts, fit);
       const hidden = (await run(batch)).hidden_states!;
-      const finish = (o.normalize ?? normalize) ? unit : (x: Float32Array) => x;
+      const finish = (o.normalize ?? stated?.normalize) ? unit : (x: Float32Array) => x;
       const [count, seq, dim] = hidden.dims as [number, number, number];
       if (pooling === 'none') {
         const rows = Array.from({ length: count * seq }, (_, i) => finish(rowOf(hidden, Math.floor(i / seq), i % seq)));
@@ -83,7 +62,7 @@ export const featureExtraction: TaskDefinition<FeatureExtraction> = {
           rows.flatMap((row) => Array.from(row)),
         );
       }
-      const pool = chosen(pools, pooling, 'feature-extraction: pooling');
+      const pool = stated ? pools[stated.pooling] : chosen(byWord, pooling, 'feature-extraction: pooling');
       const rows = Array.from({ length: count }, (_, b) => {
         const mask = Array.from({ length: seq }, (_, i) => Number(batch.attention_mask.data[b * seq + i]));
         const tokens = mask.flatMap((one, i) => (one ? [i] : []));

@@ -27,6 +27,7 @@ export interface FillMask {
 /** Tokens for the one gap of each text. */
 export const fillMask: TaskDefinition<FillMask> = {
   head: 'masked_lm',
+  reads: ['tokenizer'],
   async open({ model, tokenizer, place }) {
     const mask = tokenizer.special.mask_token;
     if (!mask)

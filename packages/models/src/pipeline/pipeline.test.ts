@@ -4,6 +4,7 @@ import { encodeSafetensors, parseSafetensors, type Tensor, tensor } from '@onnxf
 import { compile, createRunner, targets } from 'onnxformers';
 import * as ort from 'onnxruntime-node';
 import { afterAll, describe, expect, it } from 'vitest';
+import { fetchFile } from '../files';
 import { fromPretrained } from '../from-pretrained';
 import { readCase } from '../replay/case';
 import { type PipelineTask, pipeline } from './pipeline';
@@ -243,7 +244,8 @@ describe('text-generation', async () => {
     const { textGeneration } = await import('./text-generation');
     const tokenizer = Object.assign(() => ids, write.tokenizer) as unknown as typeof write.tokenizer;
     const place = { ort, target: targets.cpu, dtype: 'float32' } as const;
-    const made = await textGeneration.open({ model: write.model, tokenizer, place });
+    const parts = { model: write.model, part: write.model, sharp: undefined, read: fetchFile };
+    const made = await textGeneration.open({ ...parts, tokenizer, place });
     open.push(made);
     return (text: string, o: object) => made.call(text, { ...o, return_full_text: false });
   }

@@ -26,6 +26,7 @@ export interface QuestionAnswering {
 /** Answers that are spans of a context. A context that is too long is cut. */
 export const questionAnswering: TaskDefinition<QuestionAnswering> = {
   head: 'question_answering',
+  reads: ['tokenizer'],
   async open({ model, tokenizer, place }) {
     const run = await textModel(model, place);
     async function call(question: string, context: string, o: QuestionAnsweringOptions = {}) {

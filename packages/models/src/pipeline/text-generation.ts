@@ -38,6 +38,7 @@ const known = { ...generationOptions, return_full_text: true, num_return_sequenc
 /** Text generation by a decoder. */
 export const textGeneration: TaskDefinition<TextGeneration> = {
   head: 'causal_lm',
+  reads: ['tokenizer'],
   async open({ model, tokenizer, place }) {
     const defaults = await generationDefaults(model);
     const run = await causalRunner(model, place);

@@ -33,6 +33,7 @@ function prefixOf(original: Readonly<Record<string, unknown>>, task: string): st
 function textToText<R>(task: string, result: (text: string) => R): TaskDefinition<TextToText<R>> {
   return {
     head: 'seq2seq_lm',
+    reads: ['tokenizer'],
     async open({ model, tokenizer, place }) {
       const defaults = await generationDefaults(model);
       const rows = ['batch', 'seq'] as const;

@@ -1,6 +1,7 @@
 // Labels of tokens.
 import { checkOptions } from '@onnxformers/core';
-import { best, labelOf, rowOf, softmax, textModel } from './model';
+import { labelOf } from './labels';
+import { best, rowOf, softmax, textModel } from './model';
 import type { TaskDefinition } from './task';
 
 /** A labelled token. */
@@ -28,6 +29,7 @@ export interface TokenClassification {
 /** Labels of the tokens of texts. */
 export const tokenClassification: TaskDefinition<TokenClassification> = {
   head: 'token_classification',
+  reads: ['tokenizer'],
   async open({ model, tokenizer, place }) {
     const run = await textModel(model, place);
     async function call(texts: string | readonly string[], o: TokenClassificationOptions = {}) {

@@ -1,5 +1,6 @@
 // Labels that a model was not trained on: each is a hypothesis that a text may entail.
 import { ConfigError, checkOptions } from '@onnxformers/core';
+import { type Hypotheses, hypothesesOf } from './hypotheses';
 import { rowOf, softmax, textModel } from './model';
 import type { TaskDefinition } from './task';
 
@@ -27,6 +28,7 @@ export interface ZeroShotClassification {
 /** Zero-shot classification by a model of natural language inference. */
 export const zeroShotClassification: TaskDefinition<ZeroShotClassification> = {
   head: 'sequence_classification',
+  reads: ['tokenizer'],
   async open({ model, tokenizer, place }) {
     const names = Object.entries((model.original.label2id ?? {}) as Record<string, unknown>);
     const find = (name: RegExp) => names.find(([label]) => name.test(label))?.[1];
@@ -39,8 +41,7 @@ export const zeroShotClassification: TaskDefinition<ZeroShotClassification> = {
         got: names.map(([label]) => label).join(', ') || 'no labels',
       });
     const run = await textModel(model, place);
-    async function one(text: string, labels: readonly string[], template: string, several: boolean): Promise<ZeroShot> {
-      const pairs = labels.map((label) => template.replace('{}', label));
+    async function one(text: string, { labels, texts: pairs }: Hypotheses, several: boolean): Promise<ZeroShot> {
       const cut = { text_pair: pairs, truncation: 'only_first', padding_side: 'right' } as const;
       const { logits } = await run(
         tokenizer(
@@ -56,16 +57,8 @@ export const zeroShotClassification: TaskDefinition<ZeroShotClassification> = {
     }
     async function call(texts: string | readonly string[], labels: string | readonly string[], o: ZeroShotOptions = {}) {
       checkOptions('zero-shot-classification', o, { hypothesis_template: true, multi_label: true });
-      const all = typeof labels === 'string' ? labels.split(',').map((label) => label.trim()) : labels;
-      const template = o.hypothesis_template ?? 'This example is {}.';
-      if (!template.includes('{}'))
-        throw new ConfigError({
-          path: 'zero-shot-classification: hypothesis_template',
-          problem: 'no place for the label',
-          expected: 'a text with {}',
-          got: template,
-        });
-      const each = (text: string) => one(text, all, template, o.multi_label ?? false);
+      const asked = hypothesesOf('zero-shot-classification', labels, o.hypothesis_template ?? 'This example is {}.');
+      const each = (text: string) => one(text, asked, o.multi_label ?? false);
       if (typeof texts === 'string') return each(texts);
       const results: ZeroShot[] = [];
       for (const text of texts) results.push(await each(text));

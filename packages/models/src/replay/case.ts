@@ -26,7 +26,7 @@ export interface Case {
 /**
  * Reads `expected.json` and `expected.safetensors` of a folder.
  *
- * Throws   ConfigError for a folder that is no case, or a tensor that is not there
+ * Throws   ConfigError for a folder that is not a case, or a tensor that is not there
  */
 export async function readCase(folder: string): Promise<Case> {
   const name = folder.split('/').at(-1)!;

@@ -4,6 +4,7 @@ import type { BlockConfig } from '../family';
 import { type NameEntry, reshaped } from '../names';
 import { activationOf } from './activation';
 import type { Backbone } from './heads';
+import { imageSizeOf } from './image-size';
 
 /** What the two families do not share, as the config file leaves it out. */
 export interface TowerDefaults {
@@ -47,7 +48,7 @@ export const textTower = (config: ConfigReader, o: TowerDefaults) => ({
 
 /** The encoder of images: patches and positions; with a class token, norms before the layers and after the pooling. */
 export function visionTower(config: ConfigReader, o: TowerDefaults & { readonly classToken: boolean }): Backbone {
-  const side = Math.floor(config.int('image_size', 224) / config.int('patch_size', 32));
+  const side = Math.floor(imageSizeOf(config) / config.int('patch_size', 32));
   const norm = normOf(config, o);
   return {
     dim: config.int('hidden_size', 768),
@@ -65,25 +66,33 @@ export function visionTower(config: ConfigReader, o: TowerDefaults & { readonly 
 }
 
 const layerNames = (theirs: string, ours: string): readonly NameEntry[] => [
-  [`${theirs}.encoder.layers.{i}.self_attn.out_proj.{x}`, `${ours}.stack.layers.{i}.mixer.o_proj.{x}`],
-  [`${theirs}.encoder.layers.{i}.self_attn.{p}_proj.{x}`, `${ours}.stack.layers.{i}.mixer.{p}_proj.{x}`],
-  [`${theirs}.encoder.layers.{i}.layer_norm1.{x}`, `${ours}.stack.layers.{i}.norm1.{x}`],
-  [`${theirs}.encoder.layers.{i}.layer_norm2.{x}`, `${ours}.stack.layers.{i}.norm2.{x}`],
-  [`${theirs}.encoder.layers.{i}.mlp.fc1.{x}`, `${ours}.stack.layers.{i}.feedforward.up.{x}`],
-  [`${theirs}.encoder.layers.{i}.mlp.fc2.{x}`, `${ours}.stack.layers.{i}.feedforward.down.{x}`],
+  [`${theirs}.encoder.layers.{i}.self_attn.out_proj.{x}`, `${ours}stack.layers.{i}.mixer.o_proj.{x}`],
+  [`${theirs}.encoder.layers.{i}.self_attn.{p}_proj.{x}`, `${ours}stack.layers.{i}.mixer.{p}_proj.{x}`],
+  [`${theirs}.encoder.layers.{i}.layer_norm1.{x}`, `${ours}stack.layers.{i}.norm1.{x}`],
+  [`${theirs}.encoder.layers.{i}.layer_norm2.{x}`, `${ours}stack.layers.{i}.norm2.{x}`],
+  [`${theirs}.encoder.layers.{i}.mlp.fc1.{x}`, `${ours}stack.layers.{i}.feedforward.up.{x}`],
+  [`${theirs}.encoder.layers.{i}.mlp.fc2.{x}`, `${ours}stack.layers.{i}.feedforward.down.{x}`],
 ];
 
-/** Names of both encoders, and of the scale and bias of their similarities, which are stored with `scaleDims`. */
-export const towerNames = (vision: Backbone, scaleDims: readonly number[]): readonly NameEntry[] => [
-  ...layerNames('text_model', 'text'),
-  ['text_model.embeddings.token_embedding.weight', 'text.embedding.word_embeddings.weight'],
-  ['text_model.embeddings.position_embedding.weight', 'text.embedding.position_embeddings.weight'],
-  ['text_model.final_layer_norm.{x}', 'text.stack.norm.{x}'],
-  ...layerNames('vision_model', 'vision'),
-  ['vision_model.embeddings.patch_embedding.{x}', 'vision.embedding.proj.{x}'],
-  ['vision_model.embeddings.position_embedding.weight', 'vision.position.pos_emb', withBatch(vision)],
-  ['logit_scale', 'logit_scale', reshaped(scaleDims, [1])],
-  ['logit_bias', 'logit_bias', reshaped(scaleDims, [1])],
+/** Names of the encoder of texts, whose names of ours begin with `ours`. */
+export const textNames = (ours: string): readonly NameEntry[] => [
+  ...layerNames('text_model', ours),
+  ['text_model.embeddings.token_embedding.weight', `${ours}embedding.word_embeddings.weight`],
+  ['text_model.embeddings.position_embedding.weight', `${ours}embedding.position_embeddings.weight`],
+  ['text_model.final_layer_norm.{x}', `${ours}stack.norm.{x}`],
+];
+
+/** Names of the encoder of images. */
+export const visionNames = (vision: Backbone, ours: string): readonly NameEntry[] => [
+  ...layerNames('vision_model', ours),
+  ['vision_model.embeddings.patch_embedding.{x}', `${ours}embedding.proj.{x}`],
+  ['vision_model.embeddings.position_embedding.weight', `${ours}position.pos_emb`, withBatch(vision)],
+];
+
+/** Names of the scale and the bias of similarities, which are stored with `dims`. */
+export const similarityNames = (dims: readonly number[]): readonly NameEntry[] => [
+  ['logit_scale', 'logit_scale', reshaped(dims, [1])],
+  ['logit_bias', 'logit_bias', reshaped(dims, [1])],
 ];
 
 /** A table of positions, which ours has with one more axis. */

@@ -15,7 +15,7 @@ import { bigBird } from '../patterns/big-bird';
 import { attentionChain } from './attention';
 import { blockChain } from './block';
 import { cellsOf, exampleAt } from './sizes';
-import { type SlopeOptions, slope } from './slope';
+import { chainSession, type SlopeOptions, slope } from './slope';
 import { spent, type Times, timesOf } from './times';
 
 /** Sizes of one call; the batch is one sequence. */
@@ -193,7 +193,7 @@ export async function measureZoo(
   const { largestBytes, flops } = footprint(model.graph, {}, { target: model.target, ...(machine && { machine }) });
   if (largestBytes > memory)
     return { stopped: `its largest intermediate result has ${gib(largestBytes)} GiB, at most ${gib(memory)} are allowed` };
-  const run = await createRunner(model, ort, { session: { graphOptimizationLevel: 'disabled', ...session } });
+  const run = await createRunner(model, ort, { session: chainSession(session) });
   const once = () => spent(() => run({ shift }));
   try {
     // A GPU chooses kernels and takes memory in its first run.

@@ -29,7 +29,7 @@ export const checkpointOptions = {
   },
 } as const satisfies Options;
 
-/** Whether a path is a GGUF file, or the folder of a checkpoint: it has a config.json, and is no saved model. */
+/** Whether a path is a GGUF file, or the folder of a checkpoint: it has a config.json, and is not a saved model. */
 export const isCheckpoint = async (path: string): Promise<boolean> =>
   isGguf(path) ||
   ((await isFolder(path)) && (await isThere(join(path, 'config.json'))) && !(await isThere(join(path, 'onnxformers.json'))));

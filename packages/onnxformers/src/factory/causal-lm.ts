@@ -1,7 +1,7 @@
 // A language model that predicts the next token.
 import { bool, ConfigError, defineBlock, int, module, num, type SequenceContext, type Value } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
-import { backboneFields, backboneInput, backboneOf, runBackbone } from './backbone';
+import { backboneFields, backboneInput, backboneOf, runBackbone, widthAfter } from './backbone';
 import { causally } from './decoder';
 import { logitsHead } from './head';
 
@@ -74,7 +74,7 @@ export const causalLm = defineBlock({
         expected: 'an embedding, or tied: false',
         got: 'no embedding',
       });
-    const head = logitsHead(dim, vocabSize, { tied: tied ? embedding : undefined, bias: headBias });
+    const head = logitsHead(widthAfter(backbone, dim), vocabSize, { tied: tied ? embedding : undefined, bias: headBias });
     return module({ ...backbone, head }, (inputs: Readonly<Record<string, Value>>, ctx: SequenceContext) => ({
       logits: capped(ops.mul(head(runBackbone(backbone, backboneInput(backbone, inputs), causally(ctx))), logitScale), cap),
     }));

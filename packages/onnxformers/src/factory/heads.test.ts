@@ -204,6 +204,40 @@ describe('logits', () => {
     expectClose(bounded, { ...plain, data: plain.data.map((z) => 0.5 * Math.tanh((1.75 * z) / 0.5)) });
   });
 
+  it('of a stack with a projection read its channels, those of a tied embedding', () => {
+    const narrow = {
+      ...lm,
+      tied: true,
+      embedding: { name: 'vocab', seqLen: 7, wordDim: 3 },
+      stack: { ...stack, norm: 'layer_norm', outDim: 3, projection: true },
+    };
+    const { outputs, parameters: p } = run(narrow, { ids });
+    const names = Object.entries(p).map(([name, { dims }]) => `${name} ${dims}`);
+    expect(names).toEqual(
+      expect.arrayContaining(['embedding.word_embeddings.weight 5,3', 'stack.norm.weight 10', 'stack.projection.weight 3,10']),
+    );
+    const wide = {
+      name: 'decoder',
+      ...backbone,
+      embedding: { ...narrow.embedding, vocabSize: 5 },
+      stack: { ...stack, norm: 'layer_norm' },
+    };
+    const h = run(wide, { ids }).outputs.hidden_states!;
+    const projected = [0, 1, 2, 3].map((i) => linear(p, 'stack.projection', row(h, 0, i)));
+    const own = { 'head.weight': p['embedding.word_embeddings.weight']! };
+    expectClose(
+      outputs.logits!,
+      array(
+        [1, 4, 5],
+        projected.flatMap((v) => linear(own, 'head', v)),
+      ),
+    );
+    const unprojected = { ...narrow, stack: { ...narrow.stack, projection: false } };
+    expect(() => run(unprojected, { ids })).toThrow(
+      /outDim: the last layer returns another number of channels; expected 3, got 10/,
+    );
+  });
+
   it('of a masked model may have fewer channels than its layers', () => {
     const config = { name: 'masked_lm', ...backbone, vocabSize: 5, embedding: 'token', embeddingDim: 3 };
     const names = [...namesOf(build(config)).parameters].map(([name, { dims }]) => `${name} ${dims}`);

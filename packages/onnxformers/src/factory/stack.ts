@@ -9,6 +9,7 @@ import {
   int,
   type KindModule,
   keepContext,
+  linear,
   list,
   module,
   type SequenceContext,
@@ -22,7 +23,7 @@ import { withBiasesOf } from './tied-biases';
 /**
  * A sequence of layers, with an optional norm after the last one, which pre-norm layers need.
  *
- *     y = norm(layer_depth(… layer_1(x)))
+ *     y = norm(layer_depth(… layer_1(x)))      with a projection: W norm(…), W [outDim, dim]
  *
  * With `repeats` layers run several times with the same weights (ALBERT): each group of `groupSize` layers runs as a whole, then again, before the next group.
  *
@@ -75,11 +76,13 @@ export const stack = defineBlock({
       doc: 'one config for all layers, or a list of them',
       pattern: ({ pattern }: { pattern?: readonly number[] }, layer) => pattern?.[layer % pattern.length],
     }),
+    /** a linear map without a bias makes outDim channels of dim, after the norm. Default: `false`. */
+    projection: bool({ doc: 'a linear map without a bias makes outDim channels of dim, after the norm', default: false }),
     /** norm after the last layer. Optional. */
     norm: slot('norm', {
       doc: 'norm after the last layer',
       optional: true,
-      inside: (c: { outDim: number }) => ({ dim: c.outDim }),
+      inside: (c: { dim: number; outDim: number; projection: boolean }) => ({ dim: c.projection ? c.dim : c.outDim }),
     }),
   },
   examples: [
@@ -122,7 +125,7 @@ export const stack = defineBlock({
       layers: { name: 'pre_norm', mixer: { name: 'multi_head', heads: 3, attentionBias: 't5_relative' } },
     },
   ],
-  create({ depth, layers, norm, outDim, pattern, repeats, groupSize, sharedBias }, { path }) {
+  create({ dim, depth, layers, norm, outDim, projection, pattern, repeats, groupSize, sharedBias }, { path }) {
     if (pattern && pattern.length === 0)
       throw new ConfigError({ path: `${path}.pattern`, problem: 'an empty pattern', expected: 'one entry or more', got: '[]' });
     if (depth % groupSize)
@@ -138,17 +141,19 @@ export const stack = defineBlock({
       const group = Math.floor(step / (groupSize * repeats));
       return all[group * groupSize + (step % groupSize)]!;
     });
-    return module({ layers: all, norm }, (x: Value, ctx: SequenceContext) => {
+    const projected = projection ? linear(dim, outDim, { bias: false, role: 'projection' }) : undefined;
+    return module({ layers: all, norm, projection: projected }, (x: Value, ctx: SequenceContext) => {
       const { hiddenStates: rows, ctx: last } = order.reduce((h, layer) => runLayer(layer, h), { hiddenStates: x, ctx });
-      if (rows.dims.at(-1) !== outDim)
+      if (rows.dims.at(-1) !== (projection ? dim : outDim))
         throw new ShapeError({
           path: `${path}.outDim`,
           problem: 'the last layer returns another number of channels',
-          expected: String(outDim),
+          expected: String(projection ? dim : outDim),
           got: String(rows.dims.at(-1)),
           hint: 'Set outDim of the stack to the channels of its last layer',
         });
-      const y = norm ? norm(rows) : rows;
+      const normed = norm ? norm(rows) : rows;
+      const y = projected ? projected(normed) : normed;
       return last === ctx ? y : keepContext({ hiddenStates: y, ctx: last });
     });
   },

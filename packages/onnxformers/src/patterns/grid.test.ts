@@ -80,7 +80,7 @@ it.each([
   [() => swinWindows([6, 7], { window: 3 }), /swinWindows.window: the window does not divide height and width/],
   [() => swinWindows([6, 6], { window: 3, shift: 3 }), /swinWindows.shift: .* an integer from 0 to 2, got 3/],
   [() => dilatedOnGrid([6, 6], 0), /dilatedOnGrid.step/],
-])('refuses what is no pattern: %s', (make, message) => {
+])('refuses what is not a pattern: %s', (make, message) => {
   expect(make).toThrow(ShapeError);
   expect(make).toThrow(message);
 });

@@ -24,7 +24,7 @@ export const MicrosoftRotaryEmbedding = defineOp<RotaryEmbeddingAttrs, typeof na
       head_dim: headDim,
       'rotated channels': rotary_embedding_dim || headDim,
       interleaved: interleaved === 1,
-      'some channels': !!rotary_embedding_dim && rotary_embedding_dim !== headDim,
+      partial: !!rotary_embedding_dim && rotary_embedding_dim !== headDim,
     };
   },
   infer([x, positions]) {

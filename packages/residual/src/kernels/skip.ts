@@ -30,8 +30,7 @@ function addsTo(skip: TensorType, x: TensorType): boolean {
 /** What a node asks of a kernel. */
 export const skipAsks = (operands: readonly (TensorType | undefined)[], { sum }: SkipAttrs) => ({
   rank: operands[0]!.dims.length,
-  'a skip for the whole batch':
-    operands[1]!.dims.length !== operands[0]!.dims.length || operands[1]!.dims[0] !== operands[0]!.dims[0],
+  'broadcast skip': operands[1]!.dims.length !== operands[0]!.dims.length || operands[1]!.dims[0] !== operands[0]!.dims[0],
   sum,
 });
 

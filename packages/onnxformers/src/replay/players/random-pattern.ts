@@ -1,4 +1,4 @@
-// Random attention with the pattern of a record, which is no pattern of a seed of ours.
+// Random attention with the pattern of a record, which none of our seeds gives.
 import { dense, type Tensor, type Value } from '@onnxformers/core';
 import type { FixtureCase } from '../fixture-set';
 import type { Inputs } from '../play';

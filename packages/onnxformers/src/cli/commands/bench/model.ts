@@ -76,7 +76,7 @@ interface Case {
   readonly subject: string;
   /** Real positions of each sequence. */
   readonly lengths: readonly number[];
-  /** Undefined: all sequences are equally long, and lengths are no input. */
+  /** Undefined: all sequences are equally long, and lengths are not an input. */
   readonly layout?: 'padded' | 'packed';
 }
 
