@@ -124,7 +124,7 @@ function section(block: AnyBlock, doc: Docstring | undefined): string[] {
 
 /** A value as code, in one line if it is short. */
 function literal(x: unknown, indent = ''): string {
-  if (typeof x === 'function') return String(x).replace(/^\((\w+)\) =>/, '($1: Value) =>');
+  if (typeof x === 'function') return String(x).replace(/^\(?(\w+)\)?\s*=>\s*/, '($1: Value) => ');
   if (typeof x === 'string') return `'${x}'`;
   if (typeof x !== 'object' || x === null) return String(x);
   const isList = Array.isArray(x);
