@@ -53,7 +53,7 @@ const blockBudget: Readonly<Record<string, number>> = {
   hyper_connections: 49,
 };
 /** The same, gzipped, for the packages of blocks, for core and for everything. */
-const packageBudget = { blocks: 75, attention: 97, core: 195, everything: 300, models: 370 };
+const packageBudget = { blocks: 75, attention: 97, core: 195, everything: 300, models: 380 };
 
 async function bundle(scratch: string, code: string): Promise<string> {
   const entry = join(scratch, 'entry.js');

@@ -33,6 +33,7 @@ import {
 } from '../../packages/onnxformers/src/index';
 import { attentions } from './attentions';
 import { decode, runDecode } from './decode';
+import { encoder as bert, runEncoder } from './encoder';
 import { examples, runExamples } from './examples';
 import { experts } from './experts';
 import { large, runLarge } from './large';
@@ -290,6 +291,7 @@ const jobs: Record<string, () => Promise<void>> = {
   packed: async () => packed(folder),
   decode: async () => decode(folder),
   varlen: async () => varlen(folder),
+  bert: async () => bert(folder),
   zoo: () => mechanisms({ ort, target: fused, options: cuda }, folder),
   recurrences: () => recurrences({ ort, target: fused, options: cuda }, print),
   'varlen-profile': async () => varlenProfile(folder),
@@ -315,6 +317,7 @@ const jobs: Record<string, () => Promise<void>> = {
   'run-varlen-profile': () => runVarlenProfile({ ort, target: fused, options: cuda }, folder),
   'run-layer-parts': () => runLayerParts(ort),
   'run-varlen': () => runVarlen({ ort, target: fused, options: cuda }),
+  'run-bert': () => runEncoder({ ort, target: fused, options: cuda }),
   'run-parametrizations': () => runParametrizations({ ort, target: fused, options: verbose }),
   // With the runtime's own optimisation, which makes the tables of angles when it loads.
   'run-decode': () => runDecode({ ort, target: fused, options: { device } }),

@@ -48,13 +48,18 @@ const versions = {
   },
 };
 await build({
-  entryPoints: [new URL('main.ts', import.meta.url).pathname],
-  outfile: join(out, 'checks.mjs'),
+  entryPoints: {
+    checks: new URL('main.ts', import.meta.url).pathname,
+    // node models.mjs DIR --target cuda --dtype float16: the recorded models of Hugging Face.
+    models: new URL('../../packages/models/src/replay/fixtures.ts', import.meta.url).pathname,
+  },
+  outdir: out,
+  outExtension: { '.js': '.mjs' },
   bundle: true,
   platform: 'node',
   format: 'esm',
   target: 'node20',
-  external: ['onnxruntime-node', 'onnxruntime-web', '@viz-js/viz'],
+  external: ['onnxruntime-node', 'onnxruntime-web', '@viz-js/viz', 'sharp'],
   conditions: ['@onnxformers/source'],
   banner: { js: "import { createRequire as __r } from 'node:module'; const require = __r(import.meta.url);" },
   logLevel: 'error',

@@ -14,6 +14,7 @@ import { rotary } from './rotary';
 import { sine } from './sine';
 import { token } from './token';
 import { vocab } from './vocab';
+import { waveformStem } from './waveform-stem';
 import { xpos } from './xpos';
 
 export {
@@ -33,6 +34,7 @@ export {
   t5Relative,
   token,
   vocab,
+  waveformStem,
   xpos,
 };
 /** All blocks of this package. */
@@ -44,6 +46,7 @@ export const blocks = [
   token,
   patch,
   convStem,
+  waveformStem,
   mergePatches,
   rotary,
   axialRotary,

@@ -53,4 +53,6 @@ export const nonEmptyOnCpu: Readonly<Record<string, Partial<Kernel>>> = {
   Einsum: { nonEmpty: { sizes: everySize, otherwise: 'branch' } },
   Conv: { nonEmpty: { sizes: windowsOf, otherwise: 'branch' } },
   ConvTranspose: { nonEmpty: { sizes: windowsOf, otherwise: 'branch' } },
+  // The runtime replaces it by its definition, in which a Reshape refuses no sequences.
+  GroupNormalization: { nonEmpty: { sizes: (node) => [batchOf(node)], otherwise: 'branch' } },
 };

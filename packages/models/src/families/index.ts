@@ -21,6 +21,7 @@ import { gpt2 } from './gpt2';
 import { granite, llama, mistral, qwen2, qwen3, smollm3 } from './llama';
 import { mixtral } from './mixtral';
 import { modernbert } from './modernbert';
+import { moonshine } from './moonshine';
 import { mpnet } from './mpnet';
 import { mpt } from './mpt';
 import { olmo2 } from './olmo2';
@@ -46,7 +47,7 @@ export const families: readonly Family[] = [
   ...[llama, mistral, qwen2, qwen3, smollm3, granite, olmo2, cohere],
   ...[gemma, gemma2, gemma3],
   ...[mixtral, qwen3Moe, olmoe, gptOss, deepseekV3, qwen3Next],
-  ...[t5, bart, marian, whisper],
+  ...[t5, bart, marian, whisper, moonshine],
   ...[vit, deit, dinov2, beit, swin],
   ...[clip, clipText, clipVision, siglip, siglipText, siglipVision],
 ];

@@ -109,12 +109,18 @@ const inputNames: Readonly<Record<string, string>> = {
   pixel_values: 'pixels',
   decoder_input_ids: 'decoder_ids',
   input_features: 'features',
+  input_values: 'features',
+};
+
+/** Our layouts of arguments. */
+const layouts: Readonly<Record<string, (t: Tensor) => Tensor>> = {
+  input_features: framesFirst,
+  // [batch, samples] as [batch, samples, 1].
+  input_values: (t) => ({ ...t, dims: [...t.dims, 1] }),
 };
 
 const feedsOf = (run: Run): Readonly<Record<string, Tensor>> =>
-  Object.fromEntries(
-    [...run.in].map(([name, t]) => [inputNames[name] ?? name, name === 'input_features' ? framesFirst(t) : t] as const),
-  );
+  Object.fromEntries([...run.in].map(([name, t]) => [inputNames[name] ?? name, layouts[name]?.(t) ?? t] as const));
 
 async function replayRun(c: Case, run: Run, model: Pretrained, at: Place): Promise<Check[]> {
   if (run.out.has('sequences')) return replayGeneration(c, run, model, at);
