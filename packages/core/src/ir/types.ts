@@ -143,6 +143,8 @@ export interface MatchContext {
   readonly biasTakesPass: boolean;
   /** Fused attention takes only heads whose number of channels is a multiple of this; 1: any. */
   readonly headMultiple: number;
+  /** True where a fused kernel of attention takes the lengths of a padded batch. */
+  readonly takesLengths: boolean;
 }
 
 /** What a match would take. */
