@@ -73,7 +73,7 @@ export class Builder implements GraphBuilder {
   readonly roles: Map<string, InputRole>;
   readonly limits: Limit[];
   readonly continuations: Map<string, Continuation>;
-  readonly runSizes: Map<string, { readonly most: Dim; readonly values: Value[] }>;
+  readonly runSizes: Map<string, { readonly most: Dim; readonly mayBeEmpty: boolean; readonly values: Value[] }>;
 
   constructor(
     readonly ops: Vocabulary,
@@ -274,7 +274,7 @@ export class Builder implements GraphBuilder {
     }));
     const outputs = this.results.map(({ name, value }) => ({ name, dims: value.dims }));
     if (!this.parent && !this.nonEmpty) {
-      const inRun = [...this.runSizes.keys()].map((name) => [name, 1] as const);
+      const inRun = [...this.runSizes].flatMap(([name, { mayBeEmpty }]) => (mayBeEmpty ? [] : [[name, 1] as const]));
       this.nonEmpty = new Map([...filledSizes({ inputs, outputs, continuations, limits }), ...inRun]);
     }
     for (const node of this.nodes) if (node.op.writes) for (const v of node.outputs) visit(v);
@@ -318,11 +318,11 @@ export class Builder implements GraphBuilder {
     if (runSize) this.root.noteRunSize(runSize, outputs[0]!);
     return outputs;
   }
-  private noteRunSize({ name, most }: RunSize, value: Value): void {
+  private noteRunSize({ name, most, mayBeEmpty = false }: RunSize, value: Value): void {
     const known = this.runSizes.get(name);
     if (known) known.values.push(value);
-    else this.runSizes.set(name, { most, values: [value] });
-    if (this.nonEmpty && !this.nonEmpty.has(name)) this.nonEmpty = new Map([...this.nonEmpty, [name, 1]]);
+    else this.runSizes.set(name, { most, mayBeEmpty, values: [value] });
+    if (this.nonEmpty && !mayBeEmpty && !this.nonEmpty.has(name)) this.nonEmpty = new Map([...this.nonEmpty, [name, 1]]);
   }
 
   // The longest of packed sequences is a size that only a derived input has: a limit on it becomes one on the lengths, the input that the user knows.
