@@ -81,6 +81,7 @@ export {
 export { dropout } from './layers/dropout';
 export { embedding } from './layers/embedding';
 export { type LinearOptions, linear } from './layers/linear';
+export { type AttentionSwitch, attentionSwitches } from './lower/environment';
 export type { FeatureOutcome, KernelLimits } from './lower/kernel-limits';
 export type { SizeLimit } from './lower/size-limit';
 export type { AdviceContext, Forecast, Kernel, Machine, Target } from './lower/target';

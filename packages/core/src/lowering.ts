@@ -31,6 +31,7 @@ export { defineReasons, type Reason, type ReasonData } from './lower/reason';
 export { reasons } from './lower/reasons';
 export { type Get, type Match, type MatchContext, type Outcome, type Refusal, type Rule, refuse, rule } from './lower/rule';
 export {
+  computed,
   conjuncts,
   defineMask,
   type ExpressedMask,

@@ -56,7 +56,7 @@ const compiled = (m: AnyModule, inputs: Inputs, target: Target = portable): Mode
 /** What the attention of blocks became: where the sequence is long, or with the mask of the blocks. */
 const ofBlocks = ({ where = '', notes, chosen }: Model['decisions'][number]): boolean =>
   / > /.test(where) ||
-  notes.some(({ text }) => /mask becomes a tensor .*: dense$/.test(text)) ||
+  notes.some(({ text }) => /mask becomes a tensor .*: the keys of each block$/.test(text)) ||
   (chosen === 'decomposed' && where === '');
 
 /** For the attention what it became, and for which sizes, without the attention that its blocks are. */

@@ -101,6 +101,15 @@ describe('is used', () => {
   });
 });
 
+it.each<readonly [string, Machine]>([
+  ['Ampere', { sm: 80, cudnn: '9.14' }],
+  ['Ada', { sm: 89 }],
+  ['Hopper without cuDNN', { sm: 90, cudnn: 'none' }],
+])('is used for causal attention where no fused kernel takes lengths: %s', (_, machine) => {
+  for (const dtype of ['float16', 'bfloat16'] as const)
+    expect(decision(made({ mask: () => causal }, dtype, machine)).chosen).toBe(usePackedPagedAttention.name);
+});
+
 describe('is not used', () => {
   const other = (c: Case, dtype: Half, machine?: Machine): string => {
     const model = made(c, dtype, machine);

@@ -142,6 +142,13 @@ describe.each([
     expectClose(of(made.graph), of(made.traced), { atol: 2e-3 });
   });
 });
+it('needs no lengths under a causal mask: padding is behind each sequence, where no real query looks', () => {
+  const usesLengths = (mask: (i: Inputs) => Mask<Value>): boolean =>
+    compiled(mask, targets.cuda).graph.nodes.some((n) => n.operands.some((v) => v && nameOf(v) === 'lengths'));
+  expect(usesLengths(() => slidingWindow({ left: 2 }))).toBe(true);
+  for (const mask of [causal, and<Value>(causal, dilated(2))]) expect(usesLengths(() => mask)).toBe(false);
+});
+
 function derivedFeed({ leaf, dtype, dims }: Value): [string, NDArray][] {
   if (leaf?.kind !== 'derived') return [];
   const known = (d: unknown): number => (typeof d === 'number' ? d : d === 'sequences + 1' ? 5 : 4);

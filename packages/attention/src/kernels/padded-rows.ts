@@ -8,6 +8,7 @@ import {
   defineReasons,
   expressedBy,
   type Get,
+  impliedBy,
   isOfSequences,
   lengthsFrom,
   mapMask,
@@ -105,10 +106,11 @@ const faults = defineReasons({
 });
 
 /**
- * Attend on packed sequences → Attend on the same sequences padded to the longest, with lengths. The time is proportional to sequences · longest², as in a
- * padded batch; everything else of a model still computes no padding. Tokens become rows by RestorePadding, or by Gather where the target has no such kernel.
+ * Attend on packed sequences → Attend on the same sequences padded to the longest, with lengths, or without them under a causal mask: the padding is behind each sequence,
+ * where no real query looks. The time is proportional to sequences · longest², as in a padded batch; everything else of a model still computes no padding. Tokens become rows
+ * by RestorePadding, or by Gather where the target has no such kernel.
  */
-export const usePaddedRows = rule('Attend(packed) → Attend on padded rows', Attend, (node) => {
+export const usePaddedRows = rule('Attend(packed) → Attend on padded rows', Attend, (node, { takesLengths }) => {
   const { q, k, v, mask, sinks, bias, noise } = attendParts(node.operands, node.attrs);
   const parts = conjuncts(mask);
   const packed = parts.find((m) => m.class.name === 'documents');
@@ -118,6 +120,7 @@ export const usePaddedRows = rule('Attend(packed) → Attend on padded rows', At
   const [own, ofKeys] = [sourceOf(offsets!), sourceOf(keyOffsets!)];
   if (!own || !ofKeys) return refuse(reasons.derivedOffsets());
   const together = offsets === keyOffsets && !realKeys;
+  const looksAhead = !together || (impliedBy(and(none, ...others)).right ?? 1) > 0;
   // Padded sequences are aligned at the ends of the padding.
   if (!together && others.some(comparesPositions)) return refuse(reasons.keysOfOthers());
   if (bias) return refuse(faults.perPair({ what: 'a bias' }));
@@ -140,13 +143,13 @@ export const usePaddedRows = rule('Attend(packed) → Attend on padded rows', At
       return { places, pad };
     };
     const [ofQuery, ofKey] = [rowsOf(own, offsets!), rowsOf(ofKeys, keyOffsets!)];
-    const space = lengthsFrom({ ...ofKeys, lengths: get(ofKeys.lengths) });
-    const lengths = realKeys ? min(get(realKeys), space) : space;
-    // The rows of an empty sequence are not read, so its length may be 1: then no kernel has to handle queries without keys.
-    const masks: readonly Mask<Value>[] = [
-      keyLengths(together ? max(lengths, 1) : lengths),
-      ...others.map((m) => mapMask(m, get)),
-    ];
+    const real = (): Mask<Value> => {
+      const space = lengthsFrom({ ...ofKeys, lengths: get(ofKeys.lengths) });
+      const lengths = realKeys ? min(get(realKeys), space) : space;
+      // The rows of an empty sequence are not read, so its length may be 1: then no kernel has to handle queries without keys.
+      return keyLengths(together ? max(lengths, 1) : lengths);
+    };
+    const masks = [...(looksAhead ? [real()] : []), ...others.map((m) => mapMask(m, get))];
     const { scale, softcap } = node.attrs;
     const y = node.graph.ops.attendOp(
       toHeads(ofQuery.pad(q), heads),
@@ -161,8 +164,8 @@ export const usePaddedRows = rule('Attend(packed) → Attend on padded rows', At
     );
     return [toHeads(packRows(toRows(y), ofQuery.places, q.dims[2]!), heads, tokens)];
   };
-  const plain = heads === kvHeads && !sinks && node.attrs.softcap === undefined && others.every(isCausal);
-  const cost = padding + (plain ? 0 : overScores);
+  const plain = takesLengths && heads === kvHeads && !sinks && node.attrs.softcap === undefined && others.every(isCausal);
+  const cost = padding + (plain ? 0 : more);
   return [
     { covers: node.outputs, cost, emit: (get) => emit(get, true) },
     { variant: 'by Gather', covers: node.outputs, cost: cost + gathering, emit: (get) => emit(get, false) },
@@ -173,5 +176,5 @@ const isCausal = (mask: Mask<Value>): boolean => expressedBy(mask, { causal: tru
 
 /** More than kernels for packed tokens and than blocks of a window, less than attention over all pairs of tokens. */
 const padding = 15;
-/** What more an attention costs that kernels do not take with lengths: they need repeated heads, or a mask over all scores. */
-const overScores = 1;
+/** What more an attention costs that kernels do not take with lengths: they need repeated heads or a mask over all scores, or compute the padding too. */
+const more = 1;

@@ -5,7 +5,6 @@ import {
   ceilDivDims,
   type Dim,
   defineBlock,
-  dense,
   gridField,
   imageInputs,
   int,
@@ -19,6 +18,7 @@ import {
   subDims,
   type Value,
 } from '@onnxformers/core';
+import { computed } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 
 /**
@@ -73,7 +73,7 @@ export const shiftedWindow = defineBlock({
       const [down, across] = [axisOf(x, rows, window, shift), axisOf(x, columns, window, shift)];
       const cells = [mulDims(batch, down.count, across.count), window * window] as const;
       const within: SequenceContext = {
-        mask: shift ? dense(sameRegion(batch, [down, across], window)) : none,
+        mask: shift ? computed(sameRegion(batch, [down, across], window), 'the regions of a shifted window') : none,
         layout: padded,
         grid: [window, window],
         get positions() {

@@ -7,7 +7,6 @@ import {
   cellsOf,
   type Dim,
   defineBlock,
-  dense,
   gridField,
   int,
   mulDims,
@@ -16,6 +15,7 @@ import {
   subDims,
   type Value,
 } from '@onnxformers/core';
+import { computed } from '@onnxformers/core/lowering';
 import * as ops from '@onnxformers/core/ops';
 import { unmaskedKernels } from '../kernels/index';
 
@@ -82,7 +82,13 @@ export const neighborhood = defineBlock({
       const blocks = inBlocks(queries, axes, side);
       const near = (x: Value): Value => around(image(x), axes, reach);
       const options = { ...(scale !== undefined && { scale }), ...(dropout && { dropout }) };
-      const y = attend(blocks, near(k), near(v), { mask: dense(maskOf(q.dims[0]!, axes, side, reach)) }, options);
+      const y = attend(
+        blocks,
+        near(k),
+        near(v),
+        { mask: computed(maskOf(q.dims[0]!, axes, side, reach), 'the neighbourhood of each cell') },
+        options,
+      );
       return fromBlocks(y, q, [rows, columns], axes, side);
     };
   },

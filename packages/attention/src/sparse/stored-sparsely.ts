@@ -4,17 +4,17 @@ import {
   attendsToMemory,
   ConfigError,
   type Dim,
-  dense,
   limitPositions,
   type Mask,
   mulDims,
   none,
   padded,
+  printMask,
   type SequenceContext,
   subDims,
   type Value,
 } from '@onnxformers/core';
-import { type MaskFrame, maskTensor } from '@onnxformers/core/lowering';
+import { computed, type MaskFrame, maskTensor } from '@onnxformers/core/lowering';
 
 /** Maximum density of a pattern that is stored sparsely, in tenths of all pairs. */
 const densest = 3;
@@ -40,7 +40,7 @@ export function storedSparsely(
   const pairs = ops.mul(ops.size(near, seq), ops.size(near, kvSeq));
   const sparse = force ? undefined : ops.lessOrEqual(ops.mul(count(whole), 10), ops.mul(pairs, densest));
   const kept = inFours(whole, sparse);
-  return dense(user ? inFours(ops.logicalAnd(kept, user), sparse) : kept);
+  return computed(user ? inFours(ops.logicalAnd(kept, user), sparse) : kept, `${printMask(pattern)} (stored sparsely)`);
 }
 
 /** The number of pairs of each [seq, kv_seq], int64 [..., 1, 1]. */

@@ -4,6 +4,7 @@ import { type Dim, dim } from '../dim/dim';
 import { ConfigError, checkOptions, checkWord, describe, nearest, ShapeError, unknownOption } from '../error';
 import { assumptions } from '../ir/assumption';
 import { type DeclaredRole, inputRoles } from '../ir/graph';
+import { type AttentionSwitch, attentionSwitches } from '../lower/environment';
 import type { Machine } from '../lower/target';
 import { isModule } from '../module/module';
 import { type DType, dtypes } from '../tensor/tensor';
@@ -92,7 +93,17 @@ const machineChecks: { readonly [N in keyof Required<Machine>]: Check } = {
     '9.0 is written 90',
   ),
   cudnn: check((x) => x === 'none' || isVersion(x), 'a version such as "9.14", or "none"'),
+  environment: checkEnvironment,
 };
+
+function checkEnvironment(given: unknown, path: string): void {
+  if (!isRecord(given)) refuse(path, "environment variables, such as { ORT_DISABLE_FLASH_ATTENTION: '1' }", given);
+  for (const [name, value] of Object.entries(given)) {
+    if (!attentionSwitches.includes(name as AttentionSwitch)) throw unknownOption(path, name, value, attentionSwitches);
+    if (value !== undefined && !(typeof value === 'string' && /^\d{1,9}$/.test(value)))
+      refuse(`${path}.${name}`, 'a number as text, such as "1"', value);
+  }
+}
 
 function checkMachine(given: unknown, path: string): void {
   if (!isRecord(given)) refuse(path, 'properties of a machine, such as { sm: 90 }', given);

@@ -26,6 +26,7 @@ function machineOf({ machine }: Explanation): string {
     machine.runtime && `ONNX Runtime ${machine.runtime}`,
     machine.sm && `compute capability ${(machine.sm / 10).toFixed(1)}`,
     machine.cudnn && (machine.cudnn === 'none' ? 'no cuDNN' : `cuDNN ${machine.cudnn}`),
+    ...Object.entries(machine.environment ?? {}).map(([name, value]) => `${name}=${value}`),
   ].filter(Boolean);
   return parts.length ? ` (${parts.join(', ')})` : '';
 }

@@ -143,6 +143,8 @@ export interface MatchContext {
   readonly biasTakesPass: boolean;
   /** Fused attention takes only heads whose number of channels is a multiple of this; 1: any. */
   readonly headMultiple: number;
+  /** True where a fused kernel of attention takes the lengths of a padded batch. */
+  readonly takesLengths: boolean;
 }
 
 /** What a match would take. */
@@ -303,6 +305,8 @@ export interface Op<A extends Attrs = Attrs, N extends OperandNames = OperandNam
 export interface RunSize {
   readonly name: string;
   readonly most: Dim;
+  /** Whether it can be 0. */
+  readonly mayBeEmpty?: boolean;
 }
 
 /** What a node asks of a kernel, by name: a size, or whether it uses a feature. */

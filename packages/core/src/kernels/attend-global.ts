@@ -5,7 +5,7 @@ import { defineReasons } from '../lower/reason';
 import { reasons } from '../lower/reasons';
 import { type Match, type Rule, refuse, rule } from '../lower/rule';
 import { and } from '../mask/and';
-import { dense } from '../mask/dense';
+import { computed } from '../mask/dense';
 import { expressedBy } from '../mask/features';
 import { globalMask, globalPositions } from '../mask/global-tokens';
 import { keyLengths } from '../mask/lengths';
@@ -112,4 +112,9 @@ export const useGlobalTokens: Rule = rule('Attend → global tokens', Attend, (n
 });
 
 const masked = (conditions: readonly Value[], both: (a: Value, b: Value) => Value): Mask<Value> =>
-  conditions.length ? dense(conditions.reduce((a, b) => both(a, b))) : and();
+  conditions.length
+    ? computed(
+        conditions.reduce((a, b) => both(a, b)),
+        'global tokens',
+      )
+    : and();

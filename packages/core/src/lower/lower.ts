@@ -125,6 +125,7 @@ class Lowering {
       waitsInLoops: this.target.waitsInLoops ?? false,
       biasTakesPass: this.target.biasTakesPass ?? false,
       headMultiple: this.target.headMultiple ?? 1,
+      takesLengths: this.target.takesLengths?.(this.machine) ?? true,
     };
     for (const node of nodes)
       for (const rule of this.rulesOf(node)) {

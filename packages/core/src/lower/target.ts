@@ -6,6 +6,7 @@ import type { Node } from '../ir/graph';
 import { type DType, dtypes } from '../tensor/tensor';
 import type { Decision } from './decision';
 import { dtypeOf } from './dtype-of';
+import type { AttentionSwitch } from './environment';
 import { type Fusions, takenBy } from './fusions';
 import { type KernelLimits, withinLimits } from './kernel-limits';
 import type { Reason } from './reason';
@@ -19,6 +20,8 @@ export interface Machine {
   readonly sm?: number;
   /** Version of cuDNN: `9.14`; `none` where it is not installed. */
   readonly cudnn?: string;
+  /** Environment variables of the runtime that switch attention kernels off or on, as text: `{ ORT_DISABLE_FLASH_ATTENTION: '1' }`. */
+  readonly environment?: Partial<Readonly<Record<AttentionSwitch, string>>>;
 }
 
 /** A size of a node that must be at least 1. */
@@ -83,6 +86,8 @@ export interface Target {
   readonly mostElements?: number;
   /** Its fused attention kernels take only heads whose number of channels is a multiple of this; absent: any. */
   readonly headMultiple?: number;
+  /** True where a fused kernel of attention takes the lengths of a padded batch; absent: true. */
+  takesLengths?(machine: Machine): boolean;
   /** Notes about the target for `explain`: for all models, or for models that compute in a dtype. */
   readonly notes?: readonly { readonly computes?: DType; readonly text: string }[];
   /** The vendor of its GPUs; tools use it to determine the {@link Machine}. */

@@ -1,4 +1,4 @@
-// A mask that is a tensor of the user.
+// Masks that are tensors: of the user, or computed.
 import { broadcastIndex } from '../ops/broadcast';
 import { expectType, oneOr } from './check';
 import { defineMask, type Mask } from './mask';
@@ -30,3 +30,17 @@ export const denseMask = defineMask<'keep'>({
 
 /** Pairs for which `keep` is true; bool, broadcasts to [batch, heads, seq, kv_seq]. */
 export const dense = <V>(keep: V): Mask<V> => denseMask({ operands: { keep } });
+
+/**
+ * A tensor that a block or a rule computed: of a pattern of its own, or of other masks. Where a mechanism declares which masks it supports, it is `dense`; but it is not the
+ * user's, who could not state it in another way.
+ */
+export const computedMask = defineMask<'keep', { readonly of: string }>({
+  ...denseMask.class.definition,
+  name: 'computed',
+  declaredAs: 'dense',
+  print: ({ options: { of } }) => of,
+});
+
+/** Pairs for which `keep` is true, as {@link dense}, computed by a block or a rule; `of` is what `explain` calls it. */
+export const computed = <V>(keep: V, of: string): Mask<V> => computedMask({ operands: { keep }, options: { of } });

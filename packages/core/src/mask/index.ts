@@ -4,7 +4,7 @@ export { blockLayout } from './blocks';
 export { causal } from './causal';
 export { causalFromTopLeft } from './causal-from-top-left';
 export { type MaskKind, maskClasses } from './classes';
-export { dense } from './dense';
+export { computed, dense } from './dense';
 export { dilated } from './dilated';
 export { documentIds } from './document-ids';
 export { documents } from './documents';

@@ -177,6 +177,8 @@ export interface MaskPositioning<D extends string = string, O extends object = o
 export interface MaskDefinition<D extends string = string, O extends object = object> {
   /** As blocks declare it and `explain` prints it. */
   readonly name: string;
+  /** The class of masks as which mechanisms support it; absent: its own. */
+  readonly declaredAs?: string;
   /** Whether it compares the position of a query with that of a key, which is defined only within one sequence. */
   readonly comparesPositions: boolean | ((mask: Mask<unknown, D, O>) => boolean);
   /** Whether it depends on how far apart a query and a key are, counted in positions of the batch. */
@@ -303,12 +305,19 @@ export const conjuncts = <V>(mask: Mask<V>): readonly Mask<V>[] => (mask.class.d
 /** All masks of a tree, itself first. */
 export const masksIn = <V>(mask: Mask<V>): readonly Mask<V>[] => [mask, ...mask.parts.flatMap(masksIn)];
 
-/** The names of the classes in a tree, without `and` and `none`: what a mechanism's declared `masks` are checked against. */
-export const maskKinds = (mask: Mask<unknown>): readonly string[] => [
+/** The names of the classes in a tree, without `and` and `none`. */
+export const maskKinds = (mask: Mask<unknown>): readonly string[] => namesIn(mask, ({ name }) => name);
+
+/** The same as mechanisms declare them: what their `masks` are checked against. */
+export const declaredKinds = (mask: Mask<unknown>): readonly string[] =>
+  namesIn(mask, ({ name, declaredAs = name }) => declaredAs);
+
+const namesIn = (mask: Mask<unknown>, nameOf: (definition: MaskDefinition) => string): readonly string[] => [
   ...new Set(
     masksIn(mask)
-      .filter((m) => !m.class.definition.conjunctive)
-      .map((m) => m.class.name),
+      .map((m) => m.class.definition)
+      .filter(({ conjunctive }) => !conjunctive)
+      .map(nameOf),
   ),
 ];
 

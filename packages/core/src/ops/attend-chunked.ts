@@ -2,21 +2,14 @@
 import { ceilDivDims, type Dim, mulDims } from '../dim/dim';
 import type { Modifiers } from '../expression/step';
 import { apply, type Value } from '../ir/graph';
-import { denseMask } from '../mask/dense';
-import { defineMask, type Mask, type MaskFrame, mapMask, printMask } from '../mask/mask';
+import { computed } from '../mask/dense';
+import { type Mask, type MaskFrame, mapMask, printMask } from '../mask/mask';
 import { none } from '../mask/none';
 import { keyRangeOfChunk, type MaskChunk, maskTensor, placesOfChunk } from '../mask/tensor';
 import { Attend } from './attend';
 import { decomposeAttend } from './attend-definition';
 import type { AttendAttrs, AttendParts } from './attend-parts';
 import { modifiedOf } from './modifiers';
-
-/** A mask as a tensor for some of its queries. Not `dense`: nobody stated it as a tensor. */
-const ofChunk = defineMask<'keep', { readonly of: string }>({
-  ...denseMask.class.definition,
-  name: 'chunk',
-  print: ({ options: { of } }) => `${of} (a chunk of queries)`,
-});
 
 /** Options of {@link attendInChunks}: those of Attend that it supports, and the size of a chunk. */
 export interface ChunkOptions {
@@ -66,7 +59,7 @@ export function attendInChunks(q: Value, k: Value, v: Value, o: ChunkOptions): V
     };
     const chunk = { queries, ...(keys && { keys }) };
     const keep = maskTensor(mask, frame, chunk);
-    const own = keep ? ofChunk({ operands: { keep }, options: { of: printMask(mask) } }) : none;
+    const own = keep ? computed(keep, `${printMask(mask)} (a chunk of queries)`) : none;
     if (!modifiers) return { carried: [], scans: [attendTo({ ...parts, mask: own }, { scale, softcap })] };
     const at = placesOfChunk(mask, frame, chunk);
     const y = decomposeAttend({ ...parts, mask: own }, { scale, softcap }, root.ops, {

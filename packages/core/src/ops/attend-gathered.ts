@@ -1,7 +1,7 @@
 // Attention of blocks of queries, each over keys of its own that were gathered beside it: the blocks are the sequences of one attention.
 import { type Dim, mulDims } from '../dim/dim';
 import type { Value } from '../ir/graph';
-import { dense } from '../mask/dense';
+import { computed } from '../mask/dense';
 import { none } from '../mask/none';
 
 /** Rows [batch, blocks, rows of a block, heads, head_dim] of queries, and of the keys and values of each block. */
@@ -32,7 +32,7 @@ export function attendGathered({ queries, keys, values, keep }: Gathered, { scal
     return reshape(expand(flags, [batch, blocks, rows, width]), [sequences, 1, rows, width]);
   };
   const y = attendOp(headsOf(queries), headsOf(keys), headsOf(values), {
-    mask: keep ? dense(perSequence(keep)) : none,
+    mask: keep ? computed(perSequence(keep), 'the keys of each block') : none,
     ...(scale !== undefined && { scale }),
     ...(softcap !== undefined && { softcap }),
     ...(sinks && { sinks }),

@@ -2,7 +2,7 @@
 import { ConfigError } from '../error';
 import type { Value } from '../ir/graph';
 import type { MaskKind } from '../mask/classes';
-import { maskKinds, maskText } from '../mask/mask';
+import { declaredKinds, maskText } from '../mask/mask';
 import type { SequenceContext } from './context';
 
 /** A mechanism that supports some masks only. */
@@ -40,13 +40,13 @@ export function underMasks({ name, masks: supported, batchIndependent, forward }
 function checkMasks(name: string, supported: readonly string[], { mask, layout }: SequenceContext): void {
   // Packed tokens attend to their own document only; see `maskOf`.
   const packed: readonly MaskKind[] = layout.kind === 'packed' ? ['documents'] : [];
-  const refused = [...new Set([...packed, ...maskKinds(mask)])].filter((kind) => !supported.includes(kind));
+  const refused = [...new Set([...packed, ...declaredKinds(mask)])].filter((kind) => !supported.includes(kind));
   if (!refused.length) return;
   throw new ConfigError({
     path: name,
     problem: `${name} does not support the mask: ${refused.join(', ')}`,
     expected: supported.length ? `masks of the kinds ${supported.join(', ')}` : 'no mask',
-    got: [...packed, ...(maskKinds(mask).length ? [maskText(mask)] : [])].join(', '),
+    got: [...packed, ...(declaredKinds(mask).length ? [maskText(mask)] : [])].join(', '),
     hint: isPadding(refused)
       ? 'Run sequences of equal length together, as createEncoder does, or choose a mechanism that supports it'
       : 'Choose a mechanism that supports it, or remove the mask',

@@ -4,7 +4,7 @@ import { defineReasons, type Reason } from '../lower/reason';
 import { reasons } from '../lower/reasons';
 import type { AdviceContext } from '../lower/target';
 import { causalMask } from '../mask/causal';
-import { denseMask } from '../mask/dense';
+import { computedMask, denseMask } from '../mask/dense';
 import { documentsMask } from '../mask/documents';
 import { keyPaddingMask } from '../mask/key-padding';
 import { lengthsMask } from '../mask/lengths';
@@ -74,4 +74,4 @@ export function advise(
 }
 
 const ofPadding = [keyPaddingMask, lengthsMask].map((mask) => mask.class.name);
-const advisedOn = [...ofPadding, ...[causalMask, denseMask, documentsMask].map((mask) => mask.class.name)];
+const advisedOn = [...ofPadding, ...[causalMask, computedMask, denseMask, documentsMask].map((mask) => mask.class.name)];

@@ -6,6 +6,7 @@ import { defineReasons, type Reason } from '../lower/reason';
 import type { Machine } from '../lower/target';
 import type { DType } from '../tensor/tensor';
 import { byEight, known, longestOf, packedShapeOf, projectedShapeOf, type Shape, shapeOf, width } from './attention-shape';
+import { type AvailableKernels, availableOn } from './available-kernels';
 
 /** The names that the runtime itself prints. `NONE`: the runtime refuses to run the node. */
 export type AttentionKernelName =
@@ -16,6 +17,7 @@ export type AttentionKernelName =
   | 'TRT_CROSS_ATTENTION'
   | 'EFFICIENT_ATTENTION'
   | 'XQA'
+  | 'DECODER_ATTENTION'
   | 'MATH'
   | 'NONE';
 
@@ -33,58 +35,48 @@ export const kernelNotes = defineReasons({
   bias: () => 'it has no fast kernel with a bias',
   sharedHeads: () => 'it has no fast kernel in float32 for grouped key heads',
   xqa: () => 'XQA if the cache is updated in place',
-  blockSize: () => 'if the block size is 256 for a head_dim of 64, 128 for 128, 64 for more',
+  blockSize: ({ of }: { readonly of: number }) => `the block size is not a multiple of ${of}`,
+  ifBlockSize: ({ of }: { readonly of: number }) => `if the block size is a multiple of ${of}`,
+  onlyFlash: ({ what }: { readonly what: string }) => `only its flash kernel, from compute capability 8.0 on, ${what}`,
+  ifOneQuery: () => 'DECODER_ATTENTION for one query of each sequence',
   queries: ({ of, got }: { readonly of: number; readonly got: number }) => `${got} queries are not a multiple of ${of}`,
   keys: ({ of, got }: { readonly of: number; readonly got: number }) => `${got} keys are not a multiple of ${of}`,
   biasKeys: () => 'a bias needs a number of keys that is a multiple of 4',
   ifQueriesAligned: () => 'if the number of queries is a multiple of 8, otherwise MATH',
   ifKeysAligned: () => 'if the number of keys is a multiple of 4, otherwise MATH',
-  ifLong: () => 'from 256 positions on, otherwise MATH',
+  ifLong: ({ from }: { readonly from: number }) => `from ${from} positions on, otherwise MATH`,
   /** MultiHeadAttention cannot run at all. */
   needsCudnn: () => 'it needs cuDNN at run time, which this machine lacks',
   /** Not probed on a GPU; according to its documentation only an unfused kernel returns them, which has no advantage. */
   scores: () => 'it has no fast kernel that returns scores or weights',
-  short: () => 'there are fewer than 256 positions',
+  short: ({ from }: { readonly from: number }) => `there are fewer than ${from} positions`,
+  switchedOff: () => 'the memory-efficient kernel is switched off by an environment variable',
   keysMask: ({ dims }: { readonly dims: string }) =>
     `only the lengths of the sequences [batch] reach a fused kernel, and the mask is [${dims}]`,
   past: () => 'it has no fast kernel with a past',
   oneQuery: () => 'CUDNN_FLASH_ATTENTION for one query',
-  together: () => 'from 513 positions on, a slower one for fewer, because queries, keys and values are in one tensor',
+  together: ({ from }: { readonly from: number }) =>
+    `from ${from} positions on, a slower one for fewer, because queries, keys and values are in one tensor`,
   noBfloat16Kernel: () => 'only its cuDNN kernel supports bfloat16',
 });
-
-/** Compute capability · 10; the newest if unknown. */
-export const smOf = (machine: Machine): number => machine.sm ?? newestSm;
-const newestSm = 120;
-
-/** True where cuDNN can be loaded at all: MultiHeadAttention refuses to run without it, whatever kernel it would choose. */
-export const hasCudnn = ({ cudnn }: Machine): boolean => cudnn !== 'none';
-
-/** True if the runtime uses cuDNN for attention by default: version 9.3 and later, except 9.10.0 and 9.10.1, from Hopper on. */
-export function cudnnAttends(machine: Machine): boolean {
-  if (smOf(machine) < 90 || !hasCudnn(machine)) return false;
-  const [major = 9, minor = 0, patch = 0] = (machine.cudnn ?? '9.14').split('.').map(Number);
-  if (major === 9 && minor === 10) return patch > 1;
-  return major > 9 || (major === 9 && minor >= 3);
-}
 
 /**
  * The kernel that ONNX Runtime will run for a node of MultiHeadAttention, GroupQueryAttention, Attention (of the standard or of com.microsoft),
  * PackedMultiHeadAttention, PackedAttention or PagedAttention on a GPU; undefined for other ops. Unknown parts of the machine are assumed to be the newest.
  */
 export function attentionKernel(node: Node, machine: Machine = {}): AttentionKernelChoice | undefined {
-  return choosers[node.op.key]?.(node, machine);
+  return choosers[node.op.key]?.(node, availableOn(machine));
 }
 
 // Operands are read by their places in the ONNX op: a user's own op may name them differently, or not at all.
-type Chooser = (node: Node, machine: Machine) => AttentionKernelChoice;
+type Chooser = (node: Node, has: AvailableKernels) => AttentionKernelChoice;
 const choosers: Readonly<Record<string, Chooser>> = {
   'com.microsoft.MultiHeadAttention': multiHead,
   'com.microsoft.GroupQueryAttention': groupQuery,
   'com.microsoft.PackedMultiHeadAttention': packed,
   'com.microsoft.Attention': projected,
   'com.microsoft.PackedAttention': packedProjected,
-  'com.microsoft.PagedAttention': () => ({ kernel: 'FLASH_ATTENTION', note: kernelNotes.blockSize() }),
+  'com.microsoft.PagedAttention': paged,
   Attention: standard,
 };
 
@@ -92,35 +84,36 @@ const is = (kernel: AttentionKernelName, note?: Reason): AttentionKernelChoice =
 const number = (attrs: Attrs, name: string): number => Number(attrs[name] ?? 0);
 const half = (dtype: DType): boolean => dtype === 'float16' || dtype === 'bfloat16';
 
-function multiHead(node: Node, machine: Machine): AttentionKernelChoice {
+function multiHead(node: Node, has: AvailableKernels): AttentionKernelChoice {
   const { attrs } = node;
   const { 4: mask, 5: bias } = node.operands;
   const heads = number(attrs, 'num_heads');
   const s = shapeOf(node, heads, heads);
   const causal = number(attrs, 'unidirectional') === 1;
-  const sm = smOf(machine);
-  if (!hasCudnn(machine)) return is('NONE', kernelNotes.needsCudnn());
-  if (s.dtype === 'bfloat16' && sm < 80) return is('NONE', kernelNotes.noBfloat16());
+  if (!has.loadsCudnn) return is('NONE', kernelNotes.needsCudnn());
+  if (s.dtype === 'bfloat16' && has.sm < 80) return is('NONE', kernelNotes.noBfloat16());
   if (!byEight(s)) return is('MATH', kernelNotes.headDim());
   const form = mask && maskForm(mask, node.operands[0]!.dims[0]!);
   if (form === 'keys') return is('MATH', keysMask(mask!));
-  if (form === 'offsets') return s.dtype === 'float16' ? is('EFFICIENT_ATTENTION') : from256(s);
-  if (!half(s.dtype)) return mask ? is('MATH') : from256(s, bias);
+  if (form === 'offsets') return s.dtype === 'float16' ? efficient(has) : fromLength(s, has);
+  if (!half(s.dtype)) return mask ? is('MATH') : fromLength(s, has, bias);
   const narrow = width(s) <= 256;
-  if (cudnnAttends(machine) && narrow) {
-    if (!(causal && surelyLonger(s.seq, s.kvSeq))) return is('CUDNN_FLASH_ATTENTION');
-    if (!bias && !mask && s.dtype === 'float16') return is('FLASH_ATTENTION');
-  }
+  const cudnn = has.cudnn !== 'never' && narrow && !(causal && surelyLonger(s.seq, s.kvSeq));
+  if (cudnn && has.cudnn === 'first') return is('CUDNN_FLASH_ATTENTION');
+  if (has.flash && s.dtype === 'float16' && !bias && !mask && narrow && s.headDim === s.valueDim) return is('FLASH_ATTENTION');
+  if (cudnn) return is('CUDNN_FLASH_ATTENTION');
   const plain = !causal && !bias && s.dtype === 'float16' && s.headDim === s.valueDim && !cachesOrJoins(node);
-  const tensorRt = plain ? tensorRtKernel(s, sm) : undefined;
+  const tensorRt = plain ? tensorRtKernel(s, has) : undefined;
   if (mask) return tensorRt ? is(tensorRt) : is('MATH', kernelNotes.lengthsNeedCudnn());
-  if (s.dtype === 'bfloat16') return from256(s, bias);
-  if (bias) return withBias(s);
-  if (s.headDim !== s.valueDim || !narrow) return is('EFFICIENT_ATTENTION');
-  if (sm >= 80) return is('FLASH_ATTENTION');
-  const crossing = plain && sm >= 75 && s.seq === s.kvSeq && typeof s.seq === 'number' && s.seq <= 128 && width(s) <= 64;
-  return crossing ? is('TRT_CROSS_ATTENTION') : is(tensorRt ?? 'EFFICIENT_ATTENTION');
+  if (s.dtype === 'bfloat16') return fromLength(s, has, bias);
+  if (bias) return withBias(s, has);
+  if (s.headDim !== s.valueDim || !narrow) return efficient(has);
+  return plain && crosses(s, has) ? is('TRT_CROSS_ATTENTION') : tensorRt ? is(tensorRt) : efficient(has);
 }
+
+/** TensorRT's kernels for cross attention, which it runs for short sequences of equal lengths too. */
+const crosses = (s: Shape, { sm, tensorRtCross }: AvailableKernels): boolean =>
+  tensorRtCross && sm >= 75 && sm < 90 && s.seq === s.kvSeq && typeof s.seq === 'number' && s.seq <= 128 && width(s) <= 64;
 
 /** The forms of a mask: the lengths [batch], lengths and offsets [3 · batch + 2], or flags of keys or pairs [batch, …, keys]. */
 function maskForm({ rank, dims: [size] }: Value, batch: Dim): 'lengths' | 'offsets' | 'keys' {
@@ -137,32 +130,43 @@ const cachesOrJoins = ({ operands, outputs }: Node): boolean => {
 };
 
 // TensorRT's kernels for self attention, compiled for some head sizes.
-function tensorRtKernel({ seq, kvSeq, headDim = 64 }: Shape, sm: number): AttentionKernelName | undefined {
-  if (seq !== kvSeq || sm >= 90 || (sm < 75 && headDim !== 64)) return undefined;
+function tensorRtKernel(
+  { seq, kvSeq, headDim = 64 }: Shape,
+  { sm, tensorRt, tensorRtFlash }: AvailableKernels,
+): AttentionKernelName | undefined {
+  if (!tensorRt || seq !== kvSeq || sm >= 90 || (sm < 75 && headDim !== 64)) return undefined;
   const short = typeof seq === 'number' && seq < 385;
   if (short) return headDim === 32 || headDim === 64 ? 'TRT_FUSED_ATTENTION' : undefined;
-  return [16, 32, 40, 64, 80, 128, 160, 256].includes(headDim) ? 'TRT_FLASH_ATTENTION' : undefined;
+  return tensorRtFlash && [16, 32, 40, 64, 80, 128, 160, 256].includes(headDim) ? 'TRT_FLASH_ATTENTION' : undefined;
 }
 
-function groupQuery(node: Node, machine: Machine): AttentionKernelChoice {
+function groupQuery(node: Node, has: AvailableKernels): AttentionKernelChoice {
   const { attrs } = node;
-  const { 3: pastKey, 10: bias, 11: sinks } = node.operands;
+  const { 3: pastKey, 10: bias, 11: sinks, 12: keyScale, 13: valueScale } = node.operands;
   const s = shapeOf(node, number(attrs, 'num_heads'), number(attrs, 'kv_num_heads'));
-  const sm = smOf(machine);
-  if (s.dtype === 'bfloat16' && sm < 80) return is('NONE', kernelNotes.noBfloat16());
+  if (s.dtype === 'bfloat16' && has.sm < 80) return is('NONE', kernelNotes.noBfloat16());
   if (bias) return is('MATH', kernelNotes.bias());
-  if (sm < 80 || width(s) > 256) return is('EFFICIENT_ATTENTION');
+  if (keyScale && !has.flash) return is('NONE', kernelNotes.onlyFlash({ what: 'reads a cache of integers' }));
+  const sums = sinks ?? attrs.smooth_softmax;
+  const plain = !(number(attrs, 'local_window_size') > 0) && !attrs.softcap && !sums && !keyScale;
+  const narrow = width(s) <= 256;
+  const cudnn = plain && has.cudnn !== 'never' && narrow;
   const shared =
     pastKey !== undefined &&
     s.seq === 1 &&
     pastKey.dims[2] === node.outputs[1]?.dims[2] &&
     [64, 128, 256].includes(s.headDim ?? 0);
-  const note = shared && !attrs.softcap ? kernelNotes.xqa() : undefined;
-  const plain = !(number(attrs, 'local_window_size') > 0) && !attrs.softcap && !sinks && !attrs.smooth_softmax;
-  return is(plain && cudnnAttends(machine) ? 'CUDNN_FLASH_ATTENTION' : 'FLASH_ATTENTION', note);
+  const perKey = number(attrs, 'num_heads') / number(attrs, 'kv_num_heads');
+  const scaled = !keyScale || (keyScale === valueScale && [4, 8, 16, 32].includes(perKey));
+  const inPlace = has.xqa && has.sm >= 80 && shared && scaled && !attrs.softcap;
+  const note = inPlace ? kernelNotes.xqa() : undefined;
+  if (cudnn) return is('CUDNN_FLASH_ATTENTION', note);
+  if (has.flash && narrow) return is('FLASH_ATTENTION', note);
+  if (sums && !has.efficient) return is('NONE', kernelNotes.switchedOff());
+  return efficient(has, note);
 }
 
-function standard(node: Node, machine: Machine): AttentionKernelChoice {
+function standard(node: Node, has: AvailableKernels): AttentionKernelChoice {
   const { attrs } = node;
   const [q, k, v] = node.operands as readonly [Value, Value, Value];
   const { 3: mask, 4: pastKey, 6: nonpad } = node.operands;
@@ -172,76 +176,110 @@ function standard(node: Node, machine: Machine): AttentionKernelChoice {
       : { dtype: q.dtype, seq: q.dims[2]!, kvSeq: k.dims[2]!, headDim: known(q.dims[3]), valueDim: known(v.dims[3]) };
   if (number(attrs, 'outputs') > 3) return is('NONE', kernelNotes.scores());
   if (!byEight(s)) return is('MATH', kernelNotes.headDim());
-  const sm = smOf(machine);
-  if (s.dtype === 'bfloat16' && sm < 80) return is('MATH');
+  if (s.dtype === 'bfloat16' && has.sm < 80) return is('MATH');
   if (!half(s.dtype) && number(attrs, 'q_num_heads') !== number(attrs, 'kv_num_heads'))
     return is('MATH', kernelNotes.sharedHeads());
-  if (mask) return withMask(s.kvSeq);
+  if (mask) return withMask(s.kvSeq, has);
   const topLeft = number(attrs, 'is_causal') === 1 && !pastKey && s.seq !== s.kvSeq;
-  if (!half(s.dtype) || sm < 80 || width(s) > 256 || s.headDim !== s.valueDim || topLeft) return is('EFFICIENT_ATTENTION');
-  if (!nonpad || !cudnnAttends(machine) || (typeof s.seq === 'number' && s.seq > 1)) return is('FLASH_ATTENTION');
-  return s.seq === 1 ? is('CUDNN_FLASH_ATTENTION') : is('FLASH_ATTENTION', kernelNotes.oneQuery());
+  if (!half(s.dtype) || width(s) > 256 || s.headDim !== s.valueDim || topLeft) return efficient(has);
+  const cudnn = nonpad && has.cudnn !== 'never' && (typeof s.seq !== 'number' || s.seq === 1);
+  if (cudnn && s.seq === 1) return is('CUDNN_FLASH_ATTENTION');
+  if (!has.flash) return efficient(has);
+  return is('FLASH_ATTENTION', cudnn ? kernelNotes.oneQuery() : undefined);
 }
 
-function packed(node: Node, machine: Machine): AttentionKernelChoice {
+function packed(node: Node, has: AvailableKernels): AttentionKernelChoice {
   const { 4: places, 6: bias } = node.operands;
   const s = { ...packedShapeOf(node, number(node.attrs, 'num_heads')), ...longestOf(places!) };
-  const sm = smOf(machine);
-  if (!half(s.dtype)) return from256(s, bias);
-  if (bias) return withBias(s);
-  if (width(s) > 256 || s.headDim !== s.valueDim) return is('EFFICIENT_ATTENTION');
+  if (!half(s.dtype)) return fromLength(s, has, bias);
+  if (bias) return withBias(s, has);
+  if (width(s) > 256 || s.headDim !== s.valueDim) return efficient(has);
   const together = node.operands[0]!.rank === 4;
-  if (sm < 80 || (together && typeof s.seq === 'number' && s.seq < 513))
-    return is(tensorRtKernel(s, sm) ?? 'EFFICIENT_ATTENTION');
-  return is('FLASH_ATTENTION', together && typeof s.seq !== 'number' ? kernelNotes.together() : undefined);
+  const few = together && typeof s.seq === 'number' && s.seq < has.flashTogetherFrom;
+  if (has.flash && !few)
+    return is(
+      'FLASH_ATTENTION',
+      together && typeof s.seq !== 'number' ? kernelNotes.together({ from: has.flashTogetherFrom }) : undefined,
+    );
+  const tensorRt = tensorRtKernel(s, has);
+  return tensorRt ? is(tensorRt) : efficient(has);
 }
 
 /** The op Attention of com.microsoft, which includes the projections. */
-function projected(node: Node, machine: Machine): AttentionKernelChoice {
+function projected(node: Node, has: AvailableKernels): AttentionKernelChoice {
   const { 3: mask, 4: past, 5: bias } = node.operands;
   const s = projectedShapeOf(node, number(node.attrs, 'num_heads'));
-  if (!hasCudnn(machine)) return is('NONE', kernelNotes.needsCudnn());
-  if (s.dtype === 'bfloat16' && smOf(machine) < 80) return is('NONE', kernelNotes.noBfloat16());
+  if (!has.loadsCudnn) return is('NONE', kernelNotes.needsCudnn());
+  if (s.dtype === 'bfloat16' && has.sm < 80) return is('NONE', kernelNotes.noBfloat16());
   if (past) return is('MATH', kernelNotes.past());
   if (mask && (mask.rank > 1 || mask.dims[0] !== node.operands[0]!.dims[0])) return is('MATH', keysMask(mask));
   if (!byEight(s)) return is('MATH', kernelNotes.headDim());
-  if (!half(s.dtype)) return mask ? is('MATH') : from256(s, bias);
-  if (cudnnAttends(machine) && width(s) <= 256) return is('CUDNN_FLASH_ATTENTION');
+  if (!half(s.dtype)) return mask ? is('MATH') : fromLength(s, has, bias);
+  if (has.cudnn !== 'never' && width(s) <= 256) return is('CUDNN_FLASH_ATTENTION');
   if (s.dtype === 'bfloat16') return is('MATH', kernelNotes.noBfloat16Kernel());
   const plain = number(node.attrs, 'unidirectional') !== 1 && !bias;
-  const tensorRt = plain ? tensorRtKernel(s, smOf(machine)) : undefined;
+  const tensorRt = plain ? tensorRtKernel(s, has) : undefined;
   if (mask) return tensorRt ? is(tensorRt) : is('MATH', kernelNotes.lengthsNeedCudnn());
-  return bias ? withBias(s) : is(tensorRt ?? 'EFFICIENT_ATTENTION');
+  return bias ? withBias(s, has) : tensorRt ? is(tensorRt) : efficient(has);
 }
 
-function packedProjected(node: Node, machine: Machine): AttentionKernelChoice {
+/** It does not read the switch of the memory-efficient kernel. */
+function packedProjected(node: Node, machine: AvailableKernels): AttentionKernelChoice {
+  const has = { ...machine, efficient: true };
   const { 3: places, 5: bias } = node.operands;
   const s = { ...projectedShapeOf(node, number(node.attrs, 'num_heads')), ...longestOf(places!) };
   if (!half(s.dtype)) return is('MATH');
-  if (bias) return withBias(s);
-  return is(tensorRtKernel(s, smOf(machine)) ?? 'EFFICIENT_ATTENTION');
+  if (bias) return withBias(s, has);
+  const tensorRt = tensorRtKernel(s, has);
+  return tensorRt ? is(tensorRt) : efficient(has);
 }
+
+function paged(node: Node, has: AvailableKernels): AttentionKernelChoice {
+  const { 0: q, 3: cache, 6: pastLengths, 11: sinks, 14: keyScale } = node.operands;
+  const [, blockSize, , headDim = 64] = cache!.dims;
+  const [tokens, sequences] = [q!.dims[0], pastLengths!.dims[0]];
+  if (q!.dtype === 'bfloat16' && has.sm < 80) return is('NONE', kernelNotes.noBfloat16());
+  const of = Number(headDim) <= 64 ? 256 : Number(headDim) <= 128 ? 128 : 64;
+  const aligned = typeof blockSize !== 'number' || blockSize % of === 0;
+  const known = typeof tokens === 'number' && typeof sequences === 'number';
+  const oneEach = tokens === sequences || (known && tokens <= sequences);
+  if (has.flash && aligned && !(keyScale && oneEach))
+    return is('FLASH_ATTENTION', typeof blockSize === 'number' ? undefined : kernelNotes.ifBlockSize({ of }));
+  if (node.attrs.is_causal === 0) return is('NONE', kernelNotes.onlyFlash({ what: 'attends to later positions' }));
+  const note = aligned ? undefined : kernelNotes.blockSize({ of });
+  if (oneEach) return is('DECODER_ATTENTION', note);
+  if (sinks) return is('NONE', kernelNotes.onlyFlash({ what: 'has sinks for several queries of a sequence' }));
+  if (!has.efficient) return is('NONE', kernelNotes.switchedOff());
+  return is('EFFICIENT_ATTENTION', note ?? (known ? undefined : kernelNotes.ifOneQuery()));
+}
+
+/** The memory-efficient kernel, or all scores where it is switched off. */
+const efficient = (has: AvailableKernels, note?: Reason): AttentionKernelChoice =>
+  has.efficient ? is('EFFICIENT_ATTENTION', note) : is('MATH', note ?? kernelNotes.switchedOff());
 
 const surelyLonger = (a: Dim, b: Dim): boolean => typeof a === 'number' && typeof b === 'number' && a > b;
 
 // The memory-efficient kernel requires aligned rows of the bias, that is a multiple of 4 keys. MultiHeadAttention checks the number of queries
 // instead, so it fails if only that is aligned.
-function withBias({ seq, kvSeq }: Shape): AttentionKernelChoice {
+function withBias({ seq, kvSeq }: Shape, has: AvailableKernels): AttentionKernelChoice {
+  if (!has.efficient) return is('MATH', kernelNotes.switchedOff());
   if (typeof seq === 'number' && seq % 8) return is('MATH', kernelNotes.queries({ of: 8, got: seq }));
   if (seq !== kvSeq && (typeof kvSeq !== 'number' || kvSeq % 4)) return is('NONE', kernelNotes.biasKeys());
   return is('EFFICIENT_ATTENTION', typeof seq === 'number' ? kernelNotes.bias() : kernelNotes.ifQueriesAligned());
 }
 
-function withMask(kvSeq: Dim): AttentionKernelChoice {
-  if (typeof kvSeq !== 'number') return is('EFFICIENT_ATTENTION', kernelNotes.ifKeysAligned());
-  return kvSeq % 4 === 0 ? is('EFFICIENT_ATTENTION') : is('MATH', kernelNotes.keys({ of: 4, got: kvSeq }));
+function withMask(kvSeq: Dim, has: AvailableKernels): AttentionKernelChoice {
+  if (typeof kvSeq !== 'number') return efficient(has, kernelNotes.ifKeysAligned());
+  return kvSeq % 4 === 0 ? efficient(has) : is('MATH', kernelNotes.keys({ of: 4, got: kvSeq }));
 }
 
-// In float32 and bfloat16 the memory-efficient kernel runs from 256 positions on.
-function from256(s: Shape, bias?: Value): AttentionKernelChoice {
+// In float32 and bfloat16 the memory-efficient kernel runs from some number of positions on.
+function fromLength(s: Shape, has: AvailableKernels, bias?: Value): AttentionKernelChoice {
   const { seq, kvSeq } = s;
-  if (typeof seq === 'number' && typeof kvSeq === 'number' && Math.max(seq, kvSeq) < 256) return is('MATH', kernelNotes.short());
-  if (bias) return withBias(s);
-  const certain = [seq, kvSeq].some((n) => typeof n === 'number' && n >= 256);
-  return certain ? is('EFFICIENT_ATTENTION') : is('EFFICIENT_ATTENTION', kernelNotes.ifLong());
+  const from = has.efficientFrom;
+  if (typeof seq === 'number' && typeof kvSeq === 'number' && Math.max(seq, kvSeq) < from)
+    return is('MATH', kernelNotes.short({ from }));
+  if (bias) return withBias(s, has);
+  const certain = [seq, kvSeq].some((n) => typeof n === 'number' && n >= from) || from <= 1;
+  return efficient(has, certain ? undefined : kernelNotes.ifLong({ from }));
 }

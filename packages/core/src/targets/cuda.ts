@@ -6,8 +6,9 @@ import type { Node } from '../ir/graph';
 import { defineReasons, type Reason } from '../lower/reason';
 import type { Kernel, Machine, Target } from '../lower/target';
 import { definitionCost, keysOrMany, repeatingCost, repeatsKeys } from './attention-cost';
-import { type AttentionKernelName, attentionKernel, smOf } from './attention-kernel';
+import { type AttentionKernelName, attentionKernel } from './attention-kernel';
 import { scoresOf } from './attention-workspace';
+import { availableOn, smOf } from './available-kernels';
 import { adviseOnCuda } from './cuda-advice';
 import { forecast } from './cuda-forecast';
 import { kernelTables } from './kernels.generated';
@@ -18,6 +19,7 @@ import { defineTarget, rotary } from './table';
 const costs: Readonly<Record<AttentionKernelName, number>> = {
   CUDNN_FLASH_ATTENTION: 0.5,
   XQA: 0.5,
+  DECODER_ATTENTION: 0.7,
   FLASH_ATTENTION: 0.6,
   TRT_FLASH_ATTENTION: 0.7,
   TRT_FUSED_ATTENTION: 0.7,
@@ -29,7 +31,6 @@ const costs: Readonly<Record<AttentionKernelName, number>> = {
 
 const own = defineReasons({
   noKernel: () => 'none of its kernels supports this call',
-  onlyFlash: () => 'only its flash kernel, from compute capability 8.0 on, attends to later positions',
   onHeads: () => 'on [batch, heads, seq, head_dim] it transposes all operands',
   negativeScale: () => 'kernels that it may run here give wrong numbers for a negative scale',
   capabilityUnknown: () => 'the compute capability was not given: chosen for the newest GPUs',
@@ -40,17 +41,14 @@ const own = defineReasons({
 });
 
 /** Adds the cost of the op's work besides the attention itself. */
-const attention = (
-  besides: (node: Node, machine: Machine) => number,
-  needs?: (machine: Machine, node: Node) => true | Reason,
-): Partial<Kernel> => ({
+const attention = (besides: (node: Node, machine: Machine) => number): Partial<Kernel> => ({
   accepts(node, machine) {
     const choice = attentionKernel(node, machine);
     if (choice?.kernel === 'NONE') return choice.note ?? own.noKernel();
     // Seen on an H200 of every one of these ops that opens with it. Calls of GroupQueryAttention that cuDNN runs are right, but which those are
     // depends on the machine.
     if (Number(node.attrs.scale) < 0) return own.negativeScale();
-    return needs?.(machine, node) ?? true;
+    return true;
   },
   cost: (node: Node, machine) =>
     withinWindow(costs[attentionKernel(node, machine)!.kernel] + besides(node, machine), node, machine),
@@ -108,9 +106,6 @@ function ofRepeating(node: Node): number {
 }
 const ofRepeatingForMany = 0.09;
 
-const flashWhereNotCausal = (machine: Machine, { attrs }: Node): true | Reason =>
-  attrs.is_causal !== 0 || smOf(machine) >= 80 || own.onlyFlash();
-
 /** The matrices of MoE are read 16 bytes at once, and an H200 answers "requires hidden_size >= 16". */
 function fillsReads(node: Node): true | Reason {
   const [x, second] = [operandOf(node, 'x'), operandOf(node, 'second')];
@@ -138,7 +133,7 @@ export const cuda: Target = defineTarget({
     // It copies its keys and values to outputs, with or without a cache.
     'com.microsoft.GroupQueryAttention': attention(() => 0.15),
     'com.microsoft.PackedMultiHeadAttention': attention(() => 0),
-    'com.microsoft.PagedAttention': attention(() => 0, flashWhereNotCausal),
+    'com.microsoft.PagedAttention': attention(() => 0),
     'com.microsoft.MoE': { accepts: fillsReads, nonEmpty: sequencesOnly },
     // It competes with Gather, in the dtypes that it has.
     'com.microsoft.RestorePadding': { cost: () => 0 },
@@ -150,6 +145,7 @@ export const cuda: Target = defineTarget({
   // Most of its kernels count elements in 32 bits: on an H200 Pad and Slice gave wrong numbers for more, Where an illegal access, Expand an error.
   mostElements: 2 ** 31 - 1,
   headMultiple: 8,
+  takesLengths: (machine) => availableOn(machine).cudnn !== 'never',
   biasTakesPass: true,
   assumed: ({ sm, cudnn }) => [
     ...(sm === undefined ? [own.capabilityUnknown()] : []),

@@ -212,6 +212,7 @@ export function feeder(g: GraphBuilder) {
         case 'global':
         case 'documentIds':
           return [batch, name === 'keys' ? kvSeq : seq];
+        case 'computed':
         case 'dense':
           return x.dims.map((d, i) => (d === 1 ? 1 : named[4 - x.dims.length + i]!));
         case 'expression':

@@ -2,6 +2,7 @@
 import {
   type Assumption,
   assumptions,
+  attentionSwitches,
   type CompileOptions,
   type Machine,
   type Quantize,
@@ -81,9 +82,14 @@ export const modelOptions = {
   taps: { type: 'list', doc: 'modules whose results become outputs; attention weights: PATH.weights', value: 'PATH,…' },
 } as const satisfies Options;
 
-/** The machine, as far as it is given. */
+/** The machine, as far as it is given, with the runtime's switches in the environment of this process. */
 export function machineOf({ sm, cudnn }: Pick<Values<typeof targetOptions>, 'sm' | 'cudnn'>): Machine {
-  return { ...(sm !== undefined && { sm }), ...(cudnn !== undefined && { cudnn }) };
+  const set = attentionSwitches.flatMap((name) => (process.env[name] ? [[name, process.env[name]] as const] : []));
+  return {
+    ...(sm !== undefined && { sm }),
+    ...(cudnn !== undefined && { cudnn }),
+    ...(set.length && { environment: Object.fromEntries(set) }),
+  };
 }
 
 /** The options of `compile` except the weights; the command line overrides the file. */

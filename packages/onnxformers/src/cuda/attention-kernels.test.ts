@@ -11,6 +11,7 @@ import { onStub, type StubMachine, stubFolder } from './stub.test-helper';
 const why = 'STUB_CUDA is not set, so the CUDA provider cannot be asked what it does';
 
 const machines: readonly (readonly [name: string, StubMachine, Machine])[] = [
+  ['sm-70', { sm: 70, cudnn: 91400 }, { sm: 70, cudnn: '9.14' }],
   ['sm-75', { sm: 75, cudnn: 91400 }, { sm: 75, cudnn: '9.14' }],
   ['sm-80', { sm: 80, cudnn: 91400 }, { sm: 80, cudnn: '9.14' }],
   ['sm-89', { sm: 89, cudnn: 91400 }, { sm: 89, cudnn: '9.14' }],
@@ -28,11 +29,11 @@ interface Case {
   readonly sizes: Readonly<Record<string, number>>;
 }
 
-/** Every form in every dtype, except bfloat16 on a GPU that has none: the stand-ins compute nothing, so they do not show what it refuses. */
+/** Every form in every dtype. Of bfloat16 on a GPU that has none GroupQueryAttention alone: the stand-ins compute nothing, so they do not show what it refuses. */
 const casesOn = ({ sm }: StubMachine): readonly Case[] =>
   attentionNodes.flatMap((node) =>
     dtypesOf(node)
-      .filter((dtype) => dtype !== 'bfloat16' || sm >= 80)
+      .filter((dtype) => dtype !== 'bfloat16' || sm >= 80 || node.key.endsWith('GroupQueryAttention'))
       .map((dtype) => ({
         name: node.name,
         dtype,
@@ -41,14 +42,26 @@ const casesOn = ({ sm }: StubMachine): readonly Case[] =>
       })),
   );
 
-/** XQA runs where the provider happens to update the cache in place. */
+/** XQA runs where the provider happens to update the cache in place. What is refused for want of bfloat16 would be computed by products that the GPU does not have. */
 function foretold({ model }: Case, machine: Machine): string {
   const [choice] = model.graph.nodes.map((node) => attentionKernel(node, machine)).filter((c) => c !== undefined);
+  if (choice?.note?.code === 'noBfloat16') return 'NONE or MATH';
   return choice?.note?.code === 'xqa' ? `${choice.kernel} or XQA` : (choice?.kernel ?? 'unknown');
 }
 
 const listOf = (cases: readonly Case[], kernel: (c: Case, i: number) => string): string =>
   `${cases.map((c, i) => `${c.name}, ${c.dtype}: ${kernel(c, i)}`).join('\n')}\n`;
+
+/** What the provider ran, where that is not what is foretold, and otherwise as it is foretold. */
+async function ran(stub: StubMachine, machine: Machine, cases: readonly Case[]): Promise<string> {
+  const results = await onStub(stub, cases);
+  return listOf(cases, (c, i) => {
+    const { error, kernels } = results[i]!;
+    const expected = foretold(c, machine);
+    const kernel = error === undefined ? kernels.join(', ') : 'NONE';
+    return expected.split(' or ').includes(kernel) ? expected : kernel + (error === undefined ? '' : `: ${error}`);
+  });
+}
 
 describe.each(machines)('%s', (name, stub, machine) => {
   const cases = casesOn(stub);
@@ -59,13 +72,30 @@ describe.each(machines)('%s', (name, stub, machine) => {
 
   it('runs these kernels', { timeout: 600_000 }, async ({ skip }) => {
     if (!stubFolder) return skip(why);
-    const results = await onStub(stub, cases);
-    const ran = listOf(cases, (c, i) => {
-      const { error, kernels } = results[i]!;
-      const expected = foretold(c, machine);
-      const kernel = error === undefined ? kernels.join(', ') : 'NONE';
-      return expected.split(' or ').includes(kernel) ? expected : kernel + (error === undefined ? '' : `: ${error}`);
-    });
-    expect(ran).toBe(listOf(cases, (c) => foretold(c, machine)));
+    expect(await ran(stub, machine, cases)).toBe(listOf(cases, (c) => foretold(c, machine)));
+  });
+});
+
+// The runtime's switches: what each changes, on a machine where it changes something.
+describe.each<readonly [sm: number, environment: NonNullable<Machine['environment']>]>([
+  [90, { ORT_ENABLE_CUDNN_FLASH_ATTENTION: '0', ORT_ENABLE_XQA: '0' }],
+  [80, { ORT_ENABLE_CUDNN_FLASH_ATTENTION: '1' }],
+  [80, { ORT_DISABLE_FLASH_ATTENTION: '1' }],
+  [80, { ORT_DISABLE_FLASH_ATTENTION: '1', ORT_DISABLE_MEMORY_EFFICIENT_ATTENTION: '1' }],
+  [80, { ORT_MIN_SEQ_LEN_EFFICIENT_ATTENTION_FP32: '0', ORT_MIN_SEQ_LEN_FLASH_ATTENTION_PACKED_QKV: '0' }],
+  [75, { ORT_DISABLE_FUSED_ATTENTION: '1' }],
+  [75, { ORT_DISABLE_TRT_FLASH_ATTENTION: '1', ORT_DISABLE_FUSED_CROSS_ATTENTION: '1' }],
+])('compute capability %i with %o', (sm, environment) => {
+  const stub = { sm, cudnn: 91400, environment };
+  const plain = { sm, cudnn: '9.14' };
+  const machine = { ...plain, environment };
+  const changed = casesOn(stub).filter((c) => foretold(c, machine) !== foretold(c, plain));
+  const listed = listOf(changed, (c) => `${foretold(c, plain)} → ${foretold(c, machine)}`);
+
+  it('changes these kernels', () => expect(listed).toMatchSnapshot());
+
+  it('runs them', { timeout: 600_000 }, async ({ skip }) => {
+    if (!stubFolder) return skip(why);
+    expect(await ran(stub, machine, changed)).toBe(listOf(changed, (c) => foretold(c, machine)));
   });
 });

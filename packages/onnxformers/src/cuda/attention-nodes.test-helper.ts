@@ -21,11 +21,15 @@ export interface AttentionNode {
   readonly key: string;
   /** The operands by name, in order: the dims of a float, or dtype and dims. */
   readonly operands: Readonly<Record<string, readonly number[] | readonly [dtype: DType, dims: readonly number[]]>>;
-  readonly attrs?: Readonly<Record<string, number>>;
+  readonly attrs?: Readonly<Record<string, number | string>>;
   /** The dims of the outputs. */
   readonly outputs: readonly (readonly number[])[];
   /** What integers are filled with. */
   readonly fill?: Readonly<Record<string, number>>;
+  /** The dtypes of the outputs that are not that of the first operand. */
+  readonly outputDtypes?: readonly DType[];
+  /** Operands that are the same value as another one. */
+  readonly same?: Readonly<Record<string, string>>;
   readonly since?: number;
 }
 
@@ -53,6 +57,8 @@ const names: Readonly<Record<string, readonly string[]>> = {
     'position_ids?',
     'attention_bias?',
     'head_sink?',
+    'k_scale?',
+    'v_scale?',
   ],
   'com.microsoft.PackedMultiHeadAttention': [
     'query',
@@ -66,6 +72,25 @@ const names: Readonly<Record<string, readonly string[]>> = {
   'com.microsoft.Attention': ['input', 'weights', 'bias?', 'mask_index?', 'past?', 'attention_bias?'],
   'com.microsoft.PackedAttention': ['input', 'weights', 'bias', 'token_offset', 'cumulative_sequence_length', 'attention_bias?'],
   Attention: ['q', 'k', 'v', 'mask?', 'pastKey?', 'pastValue?', 'nonpad?'],
+  'com.microsoft.PagedAttention': [
+    'query',
+    'key?',
+    'value?',
+    'key_cache',
+    'value_cache',
+    'cumulative_sequence_length',
+    'past_seqlens',
+    'block_table',
+    'cos_cache?',
+    'sin_cache?',
+    'slot_mapping?',
+    'head_sink?',
+    'q_norm_weight?',
+    'k_norm_weight?',
+    'k_scale?',
+    'v_scale?',
+    'attention_metadata?',
+  ],
 };
 
 const threeDtypes = ['float32', 'float16', 'bfloat16'] as const;
@@ -93,7 +118,9 @@ const typeOf = (
 /** A model of the node alone. */
 export function modelOfNode(node: AttentionNode, dtype: ModelDType): Model {
   const attributes = Object.fromEntries(
-    Object.entries(node.attrs ?? {}).map(([name, n]) => [name, Number.isInteger(n) ? 'int' : 'float'] as const),
+    Object.entries(node.attrs ?? {}).map(
+      ([name, x]) => [name, typeof x === 'string' ? 'string' : Number.isInteger(x) ? 'int' : 'float'] as const,
+    ),
   );
   const op = ops.onnxOp({
     key: node.key,
@@ -101,7 +128,7 @@ export function modelOfNode(node: AttentionNode, dtype: ModelDType): Model {
     attributes,
     ...(node.since !== undefined && { since: node.since }),
     infer: ([first]: readonly (TensorType | undefined)[]) =>
-      node.outputs.map((dims) => ({ dtype: first!.dtype, dims: dims as readonly Dim[] })),
+      node.outputs.map((dims, i) => ({ dtype: node.outputDtypes?.[i] ?? first!.dtype, dims: dims as readonly Dim[] })),
   } as never);
   const inputs = Object.fromEntries(
     Object.entries(node.operands).map(([name, operand]) => {
@@ -111,7 +138,12 @@ export function modelOfNode(node: AttentionNode, dtype: ModelDType): Model {
     }),
   );
   const alone: AnyModule = module({}, (given: Readonly<Record<string, Value>>) => {
-    const operands = names[node.key]!.map((name) => given[`in_${name.replace('?', '')}`]);
+    const operands = names[node.key]!.map((optional) => {
+      const name = optional.replace('?', '');
+      const operand = given[`in_${node.same?.[name] ?? name}`];
+      // Inputs become the model's dtype; scales are float32 in every model.
+      return operand && /_scale$/.test(name) ? ops.cast(operand, 'float32') : operand;
+    });
     return Object.fromEntries(op(operands, (node.attrs ?? {}) as never).map((y, i) => [`y${i}`, y]));
   });
   return compile(alone, { target: bare, dtype, inputs });
@@ -238,6 +270,29 @@ const decoding = (capacity: number): More => ({
   outputs: [[batch, 1, heads * headDim], ...present(kvHeads, capacity)],
   fill: { seqlens_k: 99, total_sequence_length: 100 },
 });
+const quantized = { k_quant_type: 'PER_TENSOR', v_quant_type: 'PER_TENSOR' };
+/** Decoding with a cache of bytes, with as many query heads for each key head. */
+function decodingInBytes(name: string, shared: number, same?: Readonly<Record<string, string>>): AttentionNode {
+  const all = kvHeads * shared;
+  const bytes = ['int8', [batch, kvHeads, 256, headDim]] as const;
+  const node = gqa(
+    name,
+    { seq: 1 },
+    {
+      ...decoding(256),
+      operands: { past_key: bytes, past_value: bytes, k_scale: ['float32', [1]], v_scale: ['float32', [1]] },
+      attrs: { ...quantized, kv_cache_bit_width: 8, num_heads: all },
+    },
+  );
+  const { v_scale: _, ...shareScale } = node.operands;
+  return {
+    ...node,
+    operands: { ...(same ? shareScale : node.operands), query: [batch, 1, all * headDim] },
+    ...(same && { same }),
+    outputs: [[batch, 1, all * headDim], ...node.outputs.slice(1)],
+    outputDtypes: [undefined as never, 'int8', 'int8'],
+  };
+}
 const groupQuery: readonly AttentionNode[] = [
   gqa('plain'),
   gqa('9 positions', { seq: 9 }),
@@ -268,6 +323,61 @@ const groupQuery: readonly AttentionNode[] = [
   gqa('head_dim 128', { headDim: 128 }),
   gqa('head_dim 256', { headDim: 256 }),
   gqa('head_dim 512', { headDim: 512 }),
+  decodingInBytes('decoding, a cache of int8', 8, { v_scale: 'k_scale' }),
+  decodingInBytes('decoding, a cache of int8 with two scales', 8),
+  decodingInBytes('decoding, a cache of int8, 2 heads on a key head', 2, { v_scale: 'k_scale' }),
+];
+
+interface Pages {
+  readonly blockSize: number;
+  readonly rows: number;
+  readonly d: number;
+}
+const pages: Pages = { blockSize: 256, rows: batch * seq, d: headDim };
+const pagedNode = (name: string, sizes: Partial<Pages> = {}, { operands, ...more }: More = {}): AttentionNode => {
+  const { blockSize, rows, d } = { ...pages, ...sizes };
+  const kv = kvHeads;
+  const cache = [8, blockSize, kv, d] as const;
+  return {
+    name: `PagedAttention, ${name}`,
+    key: 'com.microsoft.PagedAttention',
+    operands: {
+      query: [rows, heads * d],
+      key: [rows, kv * d],
+      value: [rows, kv * d],
+      key_cache: cache,
+      value_cache: cache,
+      cumulative_sequence_length: int32(batch + 1),
+      past_seqlens: int32(batch),
+      block_table: int32(batch, 4),
+      attention_metadata: int32(2),
+      ...operands,
+    },
+    outputs: [[rows, heads * d]],
+    fill: { attention_metadata: rows / batch, block_table: 0, cumulative_sequence_length: 0, past_seqlens: 0 },
+    ...more,
+    attrs: { num_heads: heads, kv_num_heads: kv, ...more.attrs },
+  };
+};
+const inBytes = (blockSize: number, d: number): Operands => ({
+  key_cache: ['int8', [8, blockSize, 2, d]],
+  value_cache: ['int8', [8, blockSize, 2, d]],
+  k_scale: ['float32', [1]],
+  v_scale: ['float32', [1]],
+});
+const pagedForms: readonly AttentionNode[] = [
+  pagedNode('prompts'),
+  pagedNode('prompts, all pairs', {}, { attrs: { is_causal: 0 } }),
+  pagedNode('prompts, window', {}, { attrs: { local_window_size: 128 } }),
+  pagedNode('prompts, softcap', {}, { attrs: { softcap: 30.5 } }),
+  pagedNode('prompts, sinks', {}, { operands: { head_sink: [heads] } }),
+  pagedNode('prompts, blocks of 16', { blockSize: 16 }),
+  pagedNode('prompts, blocks of 128, head_dim 128', { blockSize: 128, d: 128 }),
+  pagedNode('prompts, blocks of 128', { blockSize: 128 }),
+  pagedNode('one query', { rows: batch }),
+  pagedNode('one query, blocks of 16', { rows: batch, blockSize: 16 }),
+  pagedNode('one query, a cache of int8', { rows: batch }, { operands: inBytes(256, headDim), attrs: quantized }),
+  pagedNode('prompts, a cache of int8', {}, { operands: inBytes(256, headDim), attrs: quantized }),
 ];
 
 const standard = (
@@ -420,6 +530,7 @@ const projected: readonly AttentionNode[] = [
 export const attentionNodes: readonly AttentionNode[] = [
   ...multiHead,
   ...groupQuery,
+  ...pagedForms,
   ...standardForms,
   ...packedForms,
   ...projected,

@@ -19,7 +19,7 @@ const say = (text: string) => writeSync(1, `\n@@${text}\n`);
 
 function filled(type: string, size: number, fill: number) {
   if (type === 'int64') return new BigInt64Array(size).fill(BigInt(fill));
-  const arrays = { float32: Float32Array, float16: Uint16Array, int32: Int32Array, bool: Uint8Array };
+  const arrays = { float32: Float32Array, float16: Uint16Array, int32: Int32Array, int8: Int8Array, bool: Uint8Array };
   return new arrays[type as keyof typeof arrays](size).fill(fill);
 }
 

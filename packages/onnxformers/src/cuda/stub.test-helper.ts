@@ -14,6 +14,8 @@ export interface StubMachine {
   readonly sm: number;
   /** Version number of cuDNN: 91400 is 9.14.0. */
   readonly cudnn: number | 'none';
+  /** Environment variables of the runtime. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 export interface StubJob {
@@ -65,7 +67,7 @@ async function written({ model, sizes }: StubJob, path: string): Promise<Job> {
   return { model: `${path}.onnx`, external: data, optimized: `${path}.optimized.onnx`, feeds: Object.fromEntries(feeds) };
 }
 
-function log({ sm, cudnn }: StubMachine, folder: string): string {
+function log({ sm, cudnn, environment }: StubMachine, folder: string): string {
   const libraries = [`${stubFolder}/lib`, ...(cudnn === 'none' ? [] : [`${stubFolder}/lib-cudnn`])].join(':');
   const path = join(folder, 'log');
   const out = openSync(path, 'a');
@@ -77,6 +79,7 @@ function log({ sm, cudnn }: StubMachine, folder: string): string {
       ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO: '1',
       STUB_SM: `${sm}`,
       STUB_CUDNN_VERSION: `${cudnn}`,
+      ...environment,
     },
     stdio: ['ignore', out, out],
   });
