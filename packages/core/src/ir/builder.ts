@@ -1,12 +1,12 @@
 // The builder, which makes all values of a graph.
 
 import { addDims, type Dim, namesOfDim, subDims } from '../dim/dim';
-import { internal, ShapeError } from '../error';
+import { describe, internal, ShapeError } from '../error';
 import type { Parameter } from '../parameter/parameter';
 import { toTensor } from '../tensor/convert';
 import type { DType, Tensor } from '../tensor/tensor';
 import type { Assumption } from './assumption';
-import { applied, located } from './emission';
+import { applied, checkNumber, located } from './emission';
 import { type Continuation, filledSizes } from './filled-sizes';
 import { checkLimit, type Limit } from './limit';
 import { Identity } from './op';
@@ -147,6 +147,7 @@ export class Builder implements GraphBuilder {
   }
   number(value: number | readonly number[], dtype: DType): Value {
     const list = typeof value === 'number' ? [value] : value;
+    for (const n of list) checkNumber(`number${this.where ? ` in ${this.where}` : ''}`, n, dtype);
     return this.constant(
       toTensor({ dtype, dims: typeof value === 'number' ? [] : [list.length], data: Float64Array.from(list) }),
     );
@@ -228,7 +229,15 @@ export class Builder implements GraphBuilder {
     inner.inputs.push(...inputs.map((type, index) => inner.make(type, { kind: 'argument', index })));
     this.root.open.push(inner);
     try {
-      body(...inner.inputs).forEach((value, index) => {
+      const results: unknown = body(...inner.inputs);
+      if (!Array.isArray(results))
+        throw new ShapeError({
+          path: kind,
+          problem: 'it did not return a list',
+          expected: 'a list of values',
+          got: describe(results),
+        });
+      (results as readonly Value[]).forEach((value, index) => {
         inner.output(String(index), value.graph === inner && !inner.inputs.includes(value) ? value : inner.identity(value));
       });
     } finally {
