@@ -18,6 +18,8 @@ export const standardOps: readonly Op[] = ([Identity, ...Object.values(ops)] as 
 
 /** The standard's Attention is excluded: only new runtimes have it, and some providers run it on the CPU. */
 const leftOut = new Set(['Attention']);
+/** A runtime without a 16-bit kernel expands them to the standard's own definition, whose exponential is infinite in float16 above 11. */
+const overflowing = new Set(['Softplus', 'ReduceLogSumExp']);
 
 /**
  * Ops of the standard up to an opset: no contrib op, and no Attention, which some providers move to the CPU. Lowered for it, every mechanism
@@ -29,9 +31,10 @@ export function portable(opset: 18 | 21 | 23 = 21): Target {
   if (![18, 21, 23].includes(opset))
     throw new ConfigError({ path: 'portable', problem: 'unsupported opset', expected: '18, 21 or 23', got: describe(opset) });
   const every: Kernel = { dtypes };
+  const wide: Kernel = { dtypes: dtypes.filter((dtype) => dtype !== 'float16' && dtype !== 'bfloat16') };
   const kernels = standardOps
     .filter((op) => !leftOut.has(op.key) && (op.since ?? 1) <= opset)
-    .map((op) => [op.key, { ...every, ...nonEmptyOnCpu[op.key] }] as const);
+    .map((op) => [op.key, { ...(overflowing.has(op.key) ? wide : every), ...nonEmptyOnCpu[op.key] }] as const);
   return {
     name: `portable-${opset}`,
     opset,
