@@ -3,6 +3,7 @@ import ts from 'typescript';
 import { type AnyBlock, type Field, isBlock, kinds, type MaskKinds } from '../packages/core/src/index';
 import * as all from '../packages/onnxformers/src/index';
 import { comparison } from './doc-comparison';
+import { patternPath, patternsOf } from './doc-patterns';
 import { type Docstring, docstrings } from './docstrings';
 import { keyOf, loweredExamples, masksOf } from './lowered-ops';
 
@@ -98,31 +99,70 @@ function section(block: AnyBlock, doc: Docstring | undefined): string[] {
     const entry = doc.entries.get(name);
     return entry ? [`- ${name}: ${linked(entry)}`] : [];
   });
-  const given = { name: block.blockName, ...block.definition.examples[0] };
-  const functions = (_: string, x: unknown) => (typeof x === 'function' ? '(a function)' : x);
-  const example = JSON.stringify(given, functions);
+  const picture = patternsOf(block).length ? [`![The pattern of ${block.blockName}](../${patternPath(block)})`, ''] : [];
   return [
     `### ${block.blockName}`,
     '',
     doc.text || summary,
     '',
-    ...(told.length ? [...told] : []),
+    ...picture,
+    ...told,
     ...(masks ? [`- Masks: ${masks}`] : []),
     ...(source ? [`- Source: ${linked(source)}`] : []),
     `- Import: \`${exportedName(block)}\` from \`${subpath}\``,
     '',
     ...optionsOf(block),
     '',
-    'Example:',
-    '',
-    '```json',
-    example.length < 120 ? example : JSON.stringify(given, functions, 2),
+    '```ts',
+    `await example('${block.kind}', ${literal({ name: block.blockName, ...block.definition.examples[0] })});`,
     '```',
     '',
     ...loweringOf(block),
     '',
   ];
 }
+
+/** A value as code, in one line if it is short. */
+function literal(x: unknown, indent = ''): string {
+  if (typeof x === 'function') return String(x).replace(/^\(?(\w+)\)?\s*=>\s*/, '($1: Value) => ');
+  if (typeof x === 'string') return `'${x}'`;
+  if (typeof x !== 'object' || x === null) return String(x);
+  const isList = Array.isArray(x);
+  const [open, close] = isList ? ['[', ']'] : ['{ ', ' }'];
+  const parts = (inner: string): string[] =>
+    Object.entries(x).map(([name, value]) => (isList ? '' : `${name}: `) + literal(value, inner));
+  const line = `${open}${parts(indent).join(', ')}${close}`;
+  if (line.length <= 110 || (isList && x.every((one) => typeof one === 'number'))) return line;
+  const inner = `${indent}  `;
+  return [open.trim(), ...parts(inner).map((part) => `${inner}${part},`), indent + close.trim()].join('\n');
+}
+
+/** The program that the examples call. */
+const program = `import * as ort from 'onnxruntime-node';
+import * as ops from '@onnxformers/core/ops';
+import { type AnyModule, blockInputs, compile, createRunner, initialize, type Kind, targets, tensor, type Value, zoo } from 'onnxformers';
+
+/** Sizes that a config leaves open. */
+const sizes: Record<string, number> = { batch: 2, seq: 5, dim: 8, heads: 2, kv_heads: 2, head_dim: 4, value_dim: 4 };
+
+/** Builds a block from its config, compiles it for the CPU, and runs it on some numbers. */
+async function example(kind: Kind, config: { name: string; [option: string]: unknown }) {
+  const block = zoo.parse(kind, config as never) as unknown as AnyModule;
+  const inputs = Object.entries(blockInputs(block)).map(([name, { dtype, dims, below = 7 }]) => {
+    const known = dims.map((d) => (typeof d === 'number' ? d : (sizes[d] ?? 3)));
+    const data = Array.from({ length: known.reduce((a, b) => a * b, 1) }, (_, i) => (dtype === 'int64' ? i % below : Math.sin(i)));
+    return [name, tensor(dtype, known, data)] as const;
+  });
+  const model = compile(block, {
+    target: targets.cpu,
+    inputs: Object.fromEntries(inputs.map(([name, { dtype, dims }]) => [name, [dtype, dims]])),
+    weights: initialize(block, { seed: 1 }),
+  });
+  const run = await createRunner(model, ort);
+  const outputs = await run(Object.fromEntries(inputs));
+  for (const [name, { dims }] of Object.entries(outputs)) console.log(\`\${config.name}: \${name} [\${dims.join(', ')}]\`);
+  await run.dispose();
+}`;
 
 /** What a block is called by hand: the name of the export that it is. */
 function exportedName(block: AnyBlock): string {
@@ -150,12 +190,19 @@ export function blocksPage(): string {
   return [
     '# Catalogue of blocks',
     '',
-    'Every block of `zoo`, by kind. A config names a block and its options; `zoo.jsonSchema(kind)` returns the same as a JSON Schema. The last',
+    'Every block of `zoo`, by kind. A config names a block and its options; `zoo.jsonSchema(kind)` returns the same as a JSON Schema. A picture shows the pattern',
+    'of a mechanism that does not mix all positions with all: which positions (columns) a result (row) depends on, with the options of its examples. The last',
     'table of a block lists the ops that its examples are lowered to, in float32. Ops that only ONNX Runtime has (contrib ops) are in bold; ops',
     'that move data or count positions are omitted. Other dtypes, GPUs or masks may use other kernels: see `explain`. The file `….ops.txt` beside the',
     'source of each block counts the ops of every example.',
     '',
     '<!-- Written by `npm run pages`; not to be edited by hand. -->',
+    '',
+    'The example of each block is a line of one program, which begins like this:',
+    '',
+    '```ts',
+    program,
+    '```',
     '',
     ...present.map(([kind]) => {
       // The anchor of a name is that of its first heading.

@@ -141,7 +141,11 @@ function fits(said: string, dims: readonly Dim[], example: Example): boolean {
 function sizeSaid(axis: string, size: Dim | undefined, { given, config }: Example, sizes: readonly Dim[]): boolean {
   // The keys of an example are its own positions.
   const [height, width] = Array.isArray(config.grid) ? config.grid : [];
-  const known: Readonly<Record<string, unknown>> = { height, width, ...config };
+  // Elements of a list have its name and their place: strides1, strides2.
+  const elements = Object.entries(config).flatMap(([name, value]) =>
+    Array.isArray(value) ? value.map((element, i) => [`${name}${i + 1}`, element] as const) : [],
+  );
+  const known: Readonly<Record<string, unknown>> = { height, width, ...Object.fromEntries(elements), ...config };
   const inNumbers = axis.replace(/\b[A-Za-z]\w*/g, (word) => (typeof known[word] === 'number' ? String(known[word]) : word));
   if (typeof size === 'string') return size === dim(inNumbers) || (axis === 'kv_seq' && size === 'seq');
   if (config[axis] !== undefined) return config[axis] === size;

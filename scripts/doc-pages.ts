@@ -10,6 +10,7 @@ import { attentionPage } from './doc-attention';
 import { blocksPage } from './doc-blocks';
 import { commandsPage } from './doc-commands';
 import { kernelsPage } from './doc-kernels';
+import { patternPictures } from './doc-patterns';
 import { pictures } from './doc-pictures';
 import { commentsOf, fieldDocs } from './field-docs';
 import { goldenLists } from './golden-ops';
@@ -44,6 +45,7 @@ const documented = [...fieldDocs()].filter(([name, text]) => commentsOf(text) !=
 const made = [
   ...Object.entries(pages).map(([name, page]) => [name, page()] as const),
   ...(await pictures()),
+  ...patternPictures(),
   ...goldenLists(),
   ...documented,
 ];

@@ -12,6 +12,7 @@ import { root } from './pnpm.mjs';
 
 const pages = [
   'README.md',
+  'docs/guides/blocks.md',
   'docs/guides/getting-started.md',
   'docs/guides/how-compilation-works.md',
   'docs/guides/coming-from-xformers.md',

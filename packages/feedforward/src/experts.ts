@@ -32,32 +32,60 @@ export type ExpertsAttrs = {
 
 const names = ['x', 'weights', 'up', 'down', 'gate?', 'upBias?', 'downBias?', 'gateBias?'] as const;
 /**
- * The high-level op behind {@link experts}. Its definition computes every expert for every token; the runtime's kernel computes those of a token whose
- * weight is not 0.
+ * The high-level op behind {@link experts}. Its definition computes every expert for every token; kernels and rules compute those of a token whose weight is
+ * not 0.
  */
 export const Experts = defineOp<ExpertsAttrs, typeof names>({
   key: 'onnxformers.Experts',
   operands: names,
   attributes: { activation: 'data', limit: 'data', offset: 'data', chosen: 'data' },
   infer: (operands) => [resultOf(operands)],
-  decompose([x, weights, up, down, gate, upBias, downBias, gateBias], { activation, limit, offset }) {
-    const { add, cast, matmul, min, mul, clip, swapLast, squeeze, transpose, unsqueeze } = x!.graph.ops;
+  decompose([x, weights, up, down, gate, upBias, downBias, gateBias], attrs) {
+    const { add, cast, linear, matmul, mul, swapLast, squeeze, transpose, unsqueeze } = x!.graph.ops;
+    const maps = { up: up!, down: down!, gate, upBias, downBias, gateBias };
+    const shares = cast(weights!, x!.dtype);
+    if (up!.dims[0] === 1)
+      return [
+        mul(
+          throughMaps(
+            x!,
+            ofOne(maps, (map) => squeeze(map, [0])),
+            attrs,
+            linear,
+          ),
+          shares,
+        ),
+      ];
     // [experts or 1, tokens, from] → [experts, tokens, to]
     const map = (rows: Value, weight: Value, bias: Value | undefined): Value => {
       const y = matmul(rows, swapLast(weight));
       return bias ? add(y, unsqueeze(bias, [1])) : y;
     };
-    const f = functions[activation];
-    const rows = unsqueeze(x!, [0]);
-    const raised = map(rows, up!, upBias);
-    const own = gate && map(rows, gate, gateBias);
-    const hidden = own
-      ? mul(f(limit ? min(own, limit) : own), add(limit ? clip(raised, -limit, limit) : raised, offset))
-      : f(raised);
-    const results = transpose(map(hidden, down!, downBias), [1, 0, 2]);
-    return [squeeze(matmul(unsqueeze(cast(weights!, x!.dtype), [1]), results), [1])];
+    const results = transpose(throughMaps(unsqueeze(x!, [0]), maps, attrs, map), [1, 0, 2]);
+    return [squeeze(matmul(unsqueeze(shares, [1]), results), [1])];
   },
 });
+
+/** The same part of all linear maps. */
+export const ofOne = (maps: ExpertMaps, part: (map: Value) => Value): ExpertMaps =>
+  Object.fromEntries(Object.entries(maps).map(([name, map]) => [name, map && part(map)])) as unknown as ExpertMaps;
+
+/** The results of experts, whose linear maps `map` applies. */
+function throughMaps(
+  rows: Value,
+  { up, down, gate, upBias, downBias, gateBias }: ExpertMaps,
+  { activation, limit, offset }: ExpertsAttrs,
+  map: (rows: Value, weight: Value, bias: Value | undefined) => Value,
+): Value {
+  const { add, clip, min, mul } = rows.graph.ops;
+  const f = functions[activation];
+  const raised = map(rows, up, upBias);
+  const own = gate && map(rows, gate, gateBias);
+  const hidden = own
+    ? mul(f(limit ? min(own, limit) : own), add(limit ? clip(raised, -limit, limit) : raised, offset))
+    : f(raised);
+  return map(hidden, down, downBias);
+}
 
 function resultOf(operands: readonly (TensorType | undefined)[]): TensorType {
   const [x, weights, up, down, gate, ...biases] = operands;

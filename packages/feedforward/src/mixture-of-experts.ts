@@ -22,7 +22,13 @@ import {
 import * as ops from '@onnxformers/core/ops';
 import { gelu } from './activations/gelu';
 import { throughSlots, withoutLimit } from './dispatch';
-import { balanceLoss, limited, normalized, routeByGate, routeInTurn } from './routing';
+import { type ActivationName, type ExpertMaps, experts as mix } from './experts';
+import { useByExpert } from './kernels/by-expert';
+import { useFastGelu } from './kernels/fast-gelu';
+import { useGelu } from './kernels/gelu';
+import { useMoE } from './kernels/moe';
+import { useQuickGelu } from './kernels/quick-gelu';
+import { balanceLoss, type Choice, limited, normalized, routeByGate, routeInTurn } from './routing';
 
 /**
  * Experts, of which each token uses one or two: a router's softmax chooses them and weights their results.
@@ -44,11 +50,14 @@ import { balanceLoss, limited, normalized, routeByGate, routeInTurn } from './ro
  * Shapes   x [batch, seq, dim] or packed [tokens, dim] → the same
  * Dtypes   float32, float16, bfloat16; router and gates in float32
  * Masks    all kinds; with a capacity only lengths and keyPadding, and causal with top_1, unless compat accepts all masks, as that library does
- * Cost     with a capacity or round_robin O(tokens · capacity · dim · hidden), otherwise O(tokens · experts · dim · hidden)
+ * Cost     with a capacity or round_robin O(tokens · capacity · dim · hidden); otherwise O(tokens · dim · hidden) for one or two experts of each token on portable, cpu
+ *          and wasm, on cuda in float32 with relu in the kernel MoE, and O(tokens · experts · dim · hidden) elsewhere, with other activations than those of
+ *          `sparse_moe`, and in training
  * Throws   ConfigError for top_2 of one expert, a capacity of round_robin, and, with a capacity or round_robin, for a packed batch and a state:
  *          what a token gets depends on the whole batch
  * Source   Lepikhin et al. 2020, https://arxiv.org/abs/2006.16668; top_1: Fedus et al. 2021, https://arxiv.org/abs/2101.03961
- * Lowers   everywhere: MatMul, ArgMax, Softmax, Gather; with a capacity ScatterElements, CumSum
+ * Lowers   everywhere: MatMul, ArgMax, Softmax, with a capacity Gather, ScatterElements, CumSum · without: portable, cpu, wasm: TopK, Slice, Gather; cuda: MoE in
+ *          float32 with relu
  * Example  const block = mixtureOfExperts({ dim: 512, experts: 8, capacity: 2 });
  */
 export const mixtureOfExperts = defineBlock({
@@ -112,6 +121,7 @@ export const mixtureOfExperts = defineBlock({
           ? ['causal', 'deterministic']
           : []
         : ['batchIndependent', 'permutationEquivariant', 'causal', 'deterministic'],
+  rules: [useMoE, useByExpert, useQuickGelu, useGelu, useFastGelu],
   create(c, { path }) {
     const { dim, experts, gate, capacity, compat, dropout: p, activation } = c;
     check(c, path);
@@ -136,7 +146,14 @@ export const mixtureOfExperts = defineBlock({
       const noise = noisy ? inOrder(gumbel(logits)) : undefined;
       const routing = routeByGate(inOrder(logits), gate === 'top_1' ? 1 : 2, noise);
       addAuxiliaryLoss(ctx, balanceLoss(routing, real));
-      if (capacity === undefined) return backInOrder(withoutLimit(tokens, normalized(routing.choices), apply), x);
+      if (capacity === undefined) {
+        const choices = normalized(routing.choices);
+        // Dropout differs between the hidden channels of the same token in two experts, which the op does not express.
+        const known = p && x.graph.root.training ? undefined : knownActivation(activation, x);
+        if (!known) return backInOrder(withoutLimit(tokens, choices, apply), x);
+        const attrs = { activation: known, limit: 0, offset: 0, chosen: choices.length };
+        return backInOrder(mix(tokens, weightsOf(choices), mapsOf(x, up, down), attrs), x);
+      }
       const limit = real
         ? shareOf(x.graph.ops.reduceSum(real, [0], { keepDims: false }), capacity, experts)
         : x.graph.ops.size(tokens, share(count, capacity, experts));
@@ -207,17 +224,38 @@ function expert({ dim, hidden, bias }: Options) {
   return { up: map(dim, hidden), down: map(hidden, dim) } as const;
 }
 
-/** The linear maps of all experts: [experts or 1, rows, from] → [experts, rows, to]. They are stacked once, when the model is written. */
-function affine(rows: Value, maps: readonly Affine[]): Value {
-  const g = rows.graph.root;
-  const stacked = (part: 'weight' | 'bias'): Value =>
-    ops.concat(
-      maps.map((map) => ops.unsqueeze(g.param(map[part]!), [0])),
-      0,
-    );
-  const y = ops.matmul(rows, ops.swapLast(stacked('weight')));
-  return maps[0]!.bias ? ops.add(y, ops.unsqueeze(stacked('bias'), [1])) : y;
+/** A part of the linear maps of all experts, stacked once, when the model is written; undefined for biases that they do not have. */
+function stacked(near: Value, maps: readonly Affine[], part: 'weight' | 'bias'): Value | undefined {
+  const rows = maps.flatMap((map) => map[part] ?? []).map((p) => ops.unsqueeze(near.graph.root.param(p), [0]));
+  return rows.length ? ops.concat(rows, 0) : undefined;
 }
+
+/** The linear maps of all experts: [experts or 1, rows, from] → [experts, rows, to]. */
+function affine(rows: Value, maps: readonly Affine[]): Value {
+  const y = ops.matmul(rows, ops.swapLast(stacked(rows, maps, 'weight')!));
+  const bias = stacked(rows, maps, 'bias');
+  return bias ? ops.add(y, ops.unsqueeze(bias, [1])) : y;
+}
+
+const mapsOf = (near: Value, up: readonly Affine[], down: readonly Affine[]): ExpertMaps => ({
+  up: stacked(near, up, 'weight')!,
+  down: stacked(near, down, 'weight')!,
+  upBias: stacked(near, up, 'bias'),
+  downBias: stacked(near, down, 'bias'),
+});
+
+/** The name of an activation that is a function of the library, whatever its block is called. */
+function knownActivation({ forward }: { readonly forward: unknown }, { graph: { ops } }: Value): ActivationName | undefined {
+  const { gelu, geluTanh: gelu_tanh, quickGelu: quick_gelu, relu, silu } = ops;
+  const named = Object.entries({ gelu, gelu_tanh, quick_gelu, relu, silu });
+  return named.find(([, f]) => f === forward)?.[0] as ActivationName | undefined;
+}
+
+/** The weights of all experts, which are 0 for those that are not chosen, float32 [tokens, experts]. */
+const weightsOf = (choices: readonly Choice[]): Value =>
+  choices
+    .map(({ member, weight }) => ops.mul(ops.cast(member, 'float32'), ops.unsqueeze(weight, [1])))
+    .reduce((a, b) => ops.add(a, b));
 
 // ---- Tokens -----------------------------------------------------------------------------------------------------------
 

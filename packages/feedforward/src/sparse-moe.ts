@@ -20,6 +20,7 @@ import {
 } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 import { type ActivationName, activations, type ExpertMaps, experts as mix } from './experts';
+import { useByExpert } from './kernels/by-expert';
 import { useFastGelu } from './kernels/fast-gelu';
 import { useGelu } from './kernels/gelu';
 import { useMoE } from './kernels/moe';
@@ -42,13 +43,14 @@ import { topKBalanceLoss, topKWeights } from './top-k-routing';
  * Shapes   x [..., dim] → the same
  * Dtypes   float32, float16, bfloat16; router and weights in float32
  * Masks    all kinds
- * Cost     in the kernel MoE (on cuda in float32; gates with silu or quick_gelu, or relu without gates) O(tokens · topK · dim · hidden), otherwise
- *          O(tokens · experts · dim · hidden)
+ * Cost     O(tokens · topK · dim · hidden) on portable, cpu and wasm, where each expert computes its tokens, and in the kernel MoE (on cuda in float32; gates with
+ *          silu or quick_gelu, or relu without gates); otherwise, and in training, O(tokens · experts · dim · hidden): there each expert would wait for the device
  * Throws   ConfigError for more topK than experts, groups that do not divide them or have too few, sharedGate without shared, and limit or upOffset
  *          without gates
  * Source   Jiang et al. 2024, https://arxiv.org/abs/2401.04088; correction, groups and shared experts: DeepSeek-AI 2024,
  *          https://arxiv.org/abs/2412.19437; limit and upOffset: OpenAI 2025, https://arxiv.org/abs/2508.10925
- * Lowers   portable: MatMul, TopK, Softmax, Gelu · cpu, wasm, webgpu: MatMul, QuickGelu, Gelu · cuda: MoE in float32, QuickGelu, Gelu
+ * Lowers   portable: MatMul, TopK, Slice, Softmax, Gelu · cpu, wasm: MatMul, TopK, Slice, QuickGelu, Gelu · webgpu: MatMul, QuickGelu, Gelu · cuda: MoE in
+ *          float32, QuickGelu, Gelu
  * Example  const block = sparseMoe({ dim: 512, hidden: 1024, experts: 8, topK: 2 });
  */
 export const sparseMoe = defineBlock({
@@ -143,7 +145,7 @@ export const sparseMoe = defineBlock({
     { dim: 16, experts: 3, hidden: 24 },
   ],
   properties: ['batchIndependent', 'permutationEquivariant', 'causal', 'deterministic'],
-  rules: [useMoE, useQuickGelu, useGelu, useFastGelu],
+  rules: [useMoE, useByExpert, useQuickGelu, useGelu, useFastGelu],
   create(c, { path }) {
     check(c, path);
     const { dim, experts, shared } = c;

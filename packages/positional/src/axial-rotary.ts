@@ -29,6 +29,7 @@ import { tablesFor } from './rotary-tables';
  * Shapes   q [batch, heads, seq, head_dim], k [batch, kv_heads, seq, head_dim] → the same; seq = prefixTokens + rows · columns
  * Dtypes   float32, float16, bfloat16; angles in float32
  * Masks    none
+ * Cost     time O(seq · heads · headDim), memory O(seq · headDim) for sines and cosines
  * Throws   ConfigError when dim is not a multiple of 4 · ShapeError for a packed batch, and where rows and columns are not known or do not fit the number of positions
  * Source   Heo et al. 2024, https://arxiv.org/abs/2403.13298; Fang et al. 2023, https://arxiv.org/abs/2303.11331
  * Lowers   everywhere: RotaryEmbedding; portable below opset 23: primitives

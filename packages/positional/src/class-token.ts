@@ -11,6 +11,7 @@ import * as ops from '@onnxformers/core/ops';
  *
  * Shapes   x [batch, seq, dim], packed [tokens, dim] → [batch, seq + 1, dim], packed [tokens + batch, dim]
  * Dtypes   float32, float16, bfloat16
+ * Cost     time and memory O(seq · dim)
  * Throws   ConfigError for a state, which has no place for a token before earlier ones
  * Source   Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929
  * Lowers   everywhere: Concat

@@ -21,6 +21,7 @@ import * as ops from '@onnxformers/core/ops';
  *
  * Shapes   features [batch, seq, inChannels] → [batch, ceilDiv(seq, stride), dim]
  * Dtypes   float32, float16, bfloat16
+ * Cost     time O(seq · (inChannels + dim / stride) · dim), memory O(seq · dim)
  * Throws   FeedError from the runner without frames · ConfigError for lengths, padding or position ids of the input, for a packed batch and for a state
  * Source   Radford et al. 2022, https://arxiv.org/abs/2212.04356
  * Lowers   everywhere: Conv, Transpose, Gelu

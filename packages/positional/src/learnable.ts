@@ -33,6 +33,7 @@ import { resizedBicubically } from './resized';
  * Shapes   x [batch, seq, dim], packed [tokens, dim] → the same, or [batch, seq + 1, dim], packed [tokens + batch, dim], with a class token,
  *          or [batch, seq + 2, dim], packed [tokens + 2 · batch, dim], with a distillation token too; seq ≤ seqLen, or any with a grid
  * Dtypes   float32, float16, bfloat16
+ * Cost     time and memory O(seq · dim)
  * Throws   ConfigError for a class token with a state or with a positionOffset, for a distillation token without a class token, and for a grid of other than seqLen
  *          cells · ShapeError with a grid where the rows and columns of the patches are not known or do not fit the number of positions · ShapeError for more than seqLen positions; if their number is known only at run
  *          time, the runner refuses them

@@ -38,6 +38,7 @@ import { asRows, filled, squares } from './squares';
  *          kernelSize + stride, stride), outDim], or [batch, floorDiv(height + stride - 1, stride)*floorDiv(width + stride - 1, stride), outDim] with a norm
  * Dtypes   float32, float16, bfloat16
  * Masks    none, and no attention bias: they refer to other positions
+ * Cost     time O(seq · (kernelSize / stride)² · dim · outDim), memory O(seq · dim)
  * Throws   ShapeError where rows and columns are not known or do not fit the number of positions · ConfigError for a padding of a whole patch, for a norm with
  *          a padding or another stride than kernelSize, for
  *          lengths, position ids, a packed batch and a state · FeedError from the runner for fewer rows or columns than a patch has

@@ -28,6 +28,7 @@ import { positionsOf, tablesFor } from './rotary-tables';
  *
  * Shapes   q [batch, heads, seq, head_dim], k [batch, kv_heads, seq, head_dim] → the same
  * Dtypes   float32, float16, bfloat16; angles in float32
+ * Cost     time O(seq · heads · headDim), memory O(seq · headDim) for sines and cosines
  * Throws   ConfigError for an odd dim, and for sections that are not those of dim / 2 pairs · ShapeError for an input of other dims
  * Source   Wang et al. 2024, https://arxiv.org/abs/2409.12191
  * Lowers   everywhere: RotaryEmbedding; portable below opset 23: primitives

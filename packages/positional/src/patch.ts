@@ -15,6 +15,7 @@ import { asRows, squares } from './squares';
  * Shapes   pixels [batch, inChannels, height, width] → [batch, floorDiv(height + 2*padding - kernelSize + stride, stride)*floorDiv(width + 2*padding -
  *          kernelSize + stride, stride), dim]
  * Dtypes   float32, float16, bfloat16
+ * Cost     time O(height · width · (kernelSize / stride)² · inChannels · dim)
  * Throws   ShapeError when the channels of the image are not inChannels · FeedError from the runner for an image smaller than a patch · ConfigError for a
  *          padding of a whole patch, for fillEdge with a padding or another stride than kernelSize, for lengths, padding or position ids of the input, for a packed
  *          batch and for a state

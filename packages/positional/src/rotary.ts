@@ -17,6 +17,7 @@ import { sequenceEnds } from './sequence-ends';
  *
  * Shapes   q [batch, heads, seq, head_dim], k [batch, kv_heads, seq, head_dim] → the same
  * Dtypes   float32, float16, bfloat16; angles in float32
+ * Cost     time O(seq · heads · headDim), memory O(seq · headDim) for sines and cosines
  * Throws   ConfigError for an odd rotaryDim or one beyond dim, for a scaling that requires originalMaxPositions or factors without them, for a factor
  *          without a scaling, and for dynamic and longrope on the keys of a memory · ShapeError if the number of positions in the context differs from that of q or k
  * Source   Su et al. 2021, https://arxiv.org/abs/2104.09864; YaRN: Peng et al. 2023, https://arxiv.org/abs/2309.00071; LongRoPE:

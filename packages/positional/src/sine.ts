@@ -10,6 +10,7 @@ import * as ops from '@onnxformers/core/ops';
  *
  * Shapes   x [batch, seq, dim], packed [tokens, dim] → the same
  * Dtypes   float32, float16, bfloat16; angles in float32
+ * Cost     time and memory O(seq · dim)
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
  * Lowers   everywhere: primitives
  * Example  const block = sine({ dim: 64 });

@@ -10,6 +10,7 @@ import * as ops from '@onnxformers/core/ops';
  *
  * Shapes   ids int64 [batch, seq], packed [tokens] → [..., dim]
  * Dtypes   float32, float16, bfloat16
+ * Cost     time and memory O(seq · dim)
  * Throws   FeedError (in a run) for an input with ids outside 0 … vocabSize − 1
  * Source   Bengio et al. 2003, A Neural Probabilistic Language Model
  * Lowers   everywhere: Gather

@@ -30,6 +30,7 @@ import * as ops from '@onnxformers/core/ops';
  *
  * Shapes   ids, token_type_ids int64 [batch, seq], packed [tokens] → [..., dim]; seq ≤ seqLen
  * Dtypes   float32, float16, bfloat16
+ * Cost     time and memory O(seq · dim)
  * Throws   ConfigError for padId with a state, or without a positionOffset, and for countPadding with padId or a state · ShapeError for more than seqLen positions; if their number is known only at run time, the runner refuses them · ConfigError for the input
  *          `token_type_ids` without `typeVocabSize`
  * Source   Devlin et al. 2018, https://arxiv.org/abs/1810.04805

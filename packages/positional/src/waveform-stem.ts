@@ -25,7 +25,8 @@ const sizes = (doc: string) => int({ doc, unit: 'samples', min: 1, max: 65_536 }
  *
  * The layers receive a context of the shorter sequence, with positions counted from 0. The defaults are those of Moonshine: one position for 384 samples.
  *
- * Shapes   features [batch, seq, inChannels] → [batch, floorDiv(floorDiv(floorDiv(seq - k₁, s₁) + 1 - k₂, s₂) + 1 - k₃, s₃) + 1, dim] with kernels k and strides s
+ * Shapes   features [batch, seq, inChannels] → [batch, floorDiv(floorDiv(floorDiv(seq - kernelSizes1, strides1) + 1 - kernelSizes2, strides2) + 1 -
+ *          kernelSizes3, strides3) + 1, dim]
  * Dtypes   float32, float16, bfloat16
  * Throws   FeedError from the runner for fewer samples than one position covers · ConfigError for lengths, padding or position ids of the input, for a packed batch and
  *          for a state

@@ -16,6 +16,7 @@ import { positionsOf, tablesFor } from './rotary-tables';
  *
  * Shapes   q [batch, heads, seq, head_dim], k [batch, kv_heads, seq, head_dim] → the same
  * Dtypes   float32, float16, bfloat16; angles and factors in float32
+ * Cost     time O(seq · heads · headDim), memory O(seq · headDim) for sines and cosines
  * Throws   ConfigError for an odd dim · ShapeError if the number of positions in the context differs from that of q or k
  * Source   Sun et al. 2022, https://arxiv.org/abs/2212.10554
  * Lowers   everywhere: RotaryEmbedding; portable below opset 23: primitives

@@ -30,6 +30,7 @@ function coefficients({ depth, encoderDepth, decoderDepth }: Depths) {
  *
  * Shapes   x [..., seq, dim] → the same, or [..., seq, outDim]
  * Dtypes   float32, float16, bfloat16
+ * Cost     that of its sub-layers, and O(seq · dim) for norms and sums
  * Throws   ConfigError for a layer without sub-layers, or both encoderDepth and decoderDepth
  * Source   Wang et al. 2022, https://arxiv.org/abs/2203.00555
  * Lowers   portable: Mul, Add, LayerNormalization · elsewhere: Mul, then sum and norm as SkipLayerNormalization

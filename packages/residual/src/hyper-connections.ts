@@ -29,6 +29,7 @@ import { branch, branchFields, childrenOf, subLayerFields, subLayersOf } from '.
  *
  * Shapes   x [..., seq, n · dim] → the same; f [..., seq, dim] → the same
  * Dtypes   float32, float16, bfloat16
+ * Cost     that of its sub-layers, and time O(seq · n² · dim), memory O(n · seq · dim)
  * Throws   ConfigError for a layer without sub-layers, and for a sub-layer that changes the number of channels
  * Source   Zhu et al. 2024, https://arxiv.org/abs/2409.19606
  * Lowers   everywhere: MatMul, LayerNormalization, Tanh, Add, Mul

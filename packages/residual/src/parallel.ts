@@ -15,6 +15,7 @@ import { branch, branchFields, childrenOf, scaleFields, subLayerFields, subLayer
  *
  * Shapes   x [..., seq, dim] → the same
  * Dtypes   float32, float16, bfloat16
+ * Cost     that of its sub-layers, and O(seq · dim) for norms and sums
  * Throws   ConfigError for a layer without sub-layers, and for a sub-layer that changes the number of channels
  * Source   Wang and Komatsuzaki 2021, https://github.com/kingoflolz/mesh-transformer-jax; Chowdhery et al. 2022, https://arxiv.org/abs/2204.02311;
  *          two norms: Black et al. 2022, https://arxiv.org/abs/2204.06745

@@ -13,6 +13,7 @@ import { branchFields, normAfter, residualLayer, scaleFields, shortcutFields, su
  *
  * Shapes   x [..., seq, dim] → the same, or [..., seq, outDim]
  * Dtypes   float32, float16, bfloat16
+ * Cost     that of its sub-layers, and O(seq · dim) for norms and sums
  * Throws   ConfigError for a layer without sub-layers
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; layerScale: Touvron et al. 2021, https://arxiv.org/abs/2103.17239;
  *          stochasticDepth: Huang et al. 2016, https://arxiv.org/abs/1603.09382

@@ -14,6 +14,7 @@ import { branchFields, normBefore, residualLayer, scaleFields, shortcutFields, s
  *
  * Shapes   x [..., seq, dim] → the same, or [..., seq, outDim]
  * Dtypes   float32, float16, bfloat16
+ * Cost     that of its sub-layers, and O(seq · dim) for norms and sums
  * Throws   ConfigError for a layer without sub-layers
  * Source   Xiong et al. 2020, https://arxiv.org/abs/2002.04745; layerScale: Touvron et al. 2021, https://arxiv.org/abs/2103.17239;
  *          stochasticDepth: Huang et al. 2016, https://arxiv.org/abs/1603.09382

@@ -34,6 +34,7 @@ export function reversibleStep(x: Value, f: (x: Value) => Value, g: (x: Value) =
  *
  * Shapes   x [..., seq, 2 · dim] → the same
  * Dtypes   float32, float16, bfloat16
+ * Cost     that of its sub-layers, and O(seq · dim) for norms and sums
  * Throws   ShapeError when a sub-layer changes the number of channels
  * Source   Gomez et al. 2017, https://arxiv.org/abs/1707.04585; Kitaev et al. 2020, https://arxiv.org/abs/2001.04451
  * Lowers   everywhere: Split, Add, Concat, and as the sub-layers

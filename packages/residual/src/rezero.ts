@@ -12,6 +12,7 @@ import { branchFields, residualLayer, shortcutFields, subLayerFields } from './s
  *
  * Shapes   x [..., seq, dim] → the same, or [..., seq, outDim]
  * Dtypes   float32, float16, bfloat16
+ * Cost     that of its sub-layers, and O(seq · dim) for norms and sums
  * Throws   ConfigError for a layer without sub-layers
  * Source   Bachlechner et al. 2020, https://arxiv.org/abs/2003.04887
  * Lowers   everywhere: Mul, Add

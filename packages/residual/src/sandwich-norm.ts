@@ -14,6 +14,7 @@ import { branchFields, normAfter, normAround, residualLayer, scaleFields, shortc
  *
  * Shapes   x [..., seq, dim] → the same, or [..., seq, outDim]
  * Dtypes   float32, float16, bfloat16
+ * Cost     that of its sub-layers, and O(seq · dim) for norms and sums
  * Throws   ConfigError for a layer without sub-layers
  * Source   Ding et al. 2021, https://arxiv.org/abs/2105.13290; Gemma Team 2024, https://arxiv.org/abs/2408.00118; without normBefore: Team OLMo 2025,
  *          https://arxiv.org/abs/2501.00656

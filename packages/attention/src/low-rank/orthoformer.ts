@@ -18,6 +18,7 @@ import * as ops from '@onnxformers/core/ops';
 import { perQueryHead } from '../heads';
 import { kernels } from '../kernels/index';
 import { type Chance, indicesOf, numbers } from '../numbers';
+import { mostOrthogonal, useSteps } from './most-orthogonal';
 import { whereShort } from './where-short';
 
 const selections = ['orthogonal', 'kmeans', 'kmeans_spherical', 'random'] as const;
@@ -41,7 +42,8 @@ const selections = ['orthogonal', 'kmeans', 'kmeans_spherical', 'random'] as con
  * Cost     time O((seq + kv_seq) · landmarks · dim), memory O((seq + kv_seq) · landmarks)
  * Throws   ConfigError for a mask, an attention bias or a cache of fixed capacity · ShapeError for `subsample` if the length is not known
  * Source   Patrick et al. 2021, https://arxiv.org/abs/2106.05392
- * Lowers   portable: primitives · cpu: MultiHeadAttention, Attention, MatMul, and a Loop for `orthogonal` · elsewhere: MultiHeadAttention, MatMul, and that Loop
+ * Lowers   portable: primitives · cpu, wasm: MultiHeadAttention, MatMul, and a Loop for `orthogonal`, on cpu Attention too · cuda, webgpu: MultiHeadAttention, MatMul, and seven ops
+ *          for each `orthogonal` landmark
  * Example  const block = orthoformer({ landmarks: 64 });
  */
 export const orthoformer = defineBlock({
@@ -81,7 +83,7 @@ export const orthoformer = defineBlock({
     { landmarks: 5, selection: 'random', redraw: true },
   ],
   properties: ({ redraw }) => ['batchIndependent', 'linear', ...(redraw ? [] : (['deterministic'] as const))],
-  rules: kernels,
+  rules: [...kernels, useSteps],
   create(c, { path }) {
     const { landmarks, compat, dropout: probability } = c;
     return (q: Value, k: Value, v: Value, ctx: SequenceContext) => {
@@ -138,7 +140,8 @@ function chosen(q: Value, k: Value, o: Options, path: string): Value {
       const rows = o.subsample === 1 ? q : rowsAt(q, 'sample', 0, sampleSize(seq, o, path));
       const perSequence = o.compat && o.redraw ? batch : 1;
       const first = indicesOf(numbers(q, 'first', 1, [perSequence, heads], o), rows.dims[2]!);
-      return mostOrthogonal(rows, ops.expand(first, [batch, heads]), o.landmarks);
+      const index = mostOrthogonal(directions(rows), ops.expand(first, [batch, heads]), o.landmarks);
+      return ops.gatherND(rows, ops.unsqueeze(index, [3]), 2);
     }
     case 'random': {
       const ofKeys = Math.floor(o.landmarks / 2);
@@ -166,30 +169,6 @@ function sampleSize(seq: Dim, { subsample, landmarks }: Options, path: string): 
 
 /** Unit vectors. */
 const directions = (x: Value): Value => ops.div(x, ops.max(ops.reduceL2(x, [3]), 1e-12));
-
-/** Rows of x [batch, heads, n, dim]: the first one of each head, [batch, heads], then always the one whose largest |cosine| to the others is the smallest. */
-function mostOrthogonal(x: Value, first: Value, count: number): Value {
-  const [batch, heads, n] = x.dims as [Dim, Dim, Dim];
-  const unit = directions(x);
-  const places = ops.reshape(ops.iota(x, n), [1, 1, n]);
-  const rowsOf = (index: Value): Value => ops.gatherND(unit, ops.unsqueeze(index, [2]), 2);
-  // Chosen rows have a cosine of 2 from then on.
-  const withRow = (largest: Value, index: Value): Value => {
-    const cosines = ops.abs(ops.squeeze(ops.matmul(unit, ops.unsqueeze(rowsOf(index), [3])), [3]));
-    return ops.where(ops.equal(places, ops.unsqueeze(index, [2])), 2, ops.max(largest, cosines));
-  };
-  const start = withRow(ops.fill(x, [batch, heads, n], 0, 'float32'), first);
-  if (count === 1) return ops.gatherND(x, ops.unsqueeze(first, [2, 3]), 2);
-  const body = (_: Value, largest?: Value) => {
-    const next = ops.argMin(largest!, 2, { keepDims: false });
-    return { carried: [withRow(largest!, next)], scans: [next] };
-  };
-  const steps = count - 1;
-  const [others] = ops.loop(x.graph.root, { trips: x.graph.root.number(steps, 'int64'), count: steps, carried: [start], body })
-    .scans as [Value];
-  const all = ops.concat([ops.unsqueeze(first, [2]), ops.transpose(others, [1, 2, 0])], 2);
-  return ops.gatherND(x, ops.unsqueeze(all, [3]), 2);
-}
 
 /** Six iterations of k-means on the rows of x [batch, heads, n, dim], from those at some indices. */
 function means(x: Value, first: Value, spherical: boolean): Value {

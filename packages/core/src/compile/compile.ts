@@ -212,7 +212,7 @@ function trace(
   }
   const ctx = contextOf(g, inputs, { layout: o.layout ?? 'padded', ...(o.state !== undefined && { state: o.state }) });
   const results = model(ctx.inputs, ctx) as Record<string, Value>;
-  if (typeof results !== 'object' || results === null)
+  if (typeof results !== 'object' || results === null || results instanceof Promise)
     throw new ShapeError({
       path: 'compile',
       problem: 'the module did not return named outputs',

@@ -1,7 +1,8 @@
 // Generation in one run: prefill outside of the Loop, one decoding step for each iteration inside, KV caches carried from step to step.
 
 import { addDims, type Dim } from '../dim/dim';
-import { checkOptions, internal, ShapeError } from '../error';
+import { checkOptions, describe, internal, ShapeError } from '../error';
+import { aFunction, aSize, given, graphOrValue } from '../given';
 import { printType, type TensorType } from '../ir/define-op';
 import { type GraphBuilder, inputOf, type Pool, type Value } from '../ir/graph';
 import { type Mask, none } from '../mask/index';
@@ -66,6 +67,7 @@ const known = {
 export function generate(g: GraphBuilder, o: GenerateOptions): Value {
   checkOptions('generate', o, known);
   const { prompt, steps, endId } = o;
+  given('generate', { g, prompt, step: o.step, capacity: o.capacity }, { g: graphOrValue, step: aFunction, capacity: aSize });
   if (!Number.isInteger(steps) || steps < 1)
     throw new ShapeError({
       path: 'generate.steps',
@@ -80,7 +82,9 @@ export function generate(g: GraphBuilder, o: GenerateOptions): Value {
   const nothing = expand(g.number([0], 'int64'), [batch]);
   const counted = expand(reshape(iota(g, seq), [1, seq]), [batch, seq]);
   const logits = o.step(prompt, contextFor(o, caches.prompt(nothing), counted, o.lengths));
-  const first = best(lastRow(logits, pastLengths));
+  const last = lastRow(logits, pastLengths);
+  checkEnd(endId, last.dims[2]!);
+  const first = best(last);
   if (steps === 1) return first;
   const done = endId === undefined ? undefined : equal(first, g.number(endId, 'int64'));
   const { scans } = loop(g, {
@@ -124,8 +128,20 @@ function limitPrompt(g: GraphBuilder, { lengths, steps, capacity }: GenerateOpti
   g.limit({ input, max: capacity - steps + 1, ...room });
 }
 
+function checkEnd(endId: number | undefined, vocab: Dim): void {
+  if (endId === undefined || (Number.isSafeInteger(endId) && endId >= 0 && !(typeof vocab === 'number' && endId >= vocab)))
+    return;
+  throw new ShapeError({
+    path: 'generate.endId',
+    problem: 'not an id of the vocabulary',
+    expected: typeof vocab === 'number' ? `an integer from 0 to ${vocab - 1}` : 'an integer >= 0',
+    got: describe(endId),
+  });
+}
+
 // [batch, n, vocab] → the logits at position lengths − 1, [batch, 1, vocab]
 function lastRow(logits: Value, lengths: Value): Value {
+  given('generate', { 'the result of step': logits });
   if (logits.rank !== 3)
     throw new ShapeError({
       path: 'generate.step',

@@ -1,12 +1,12 @@
 // The builder, which makes all values of a graph.
 
 import { addDims, type Dim, namesOfDim, subDims } from '../dim/dim';
-import { internal, ShapeError } from '../error';
+import { describe, internal, ShapeError } from '../error';
 import type { Parameter } from '../parameter/parameter';
 import { toTensor } from '../tensor/convert';
 import type { DType, Tensor } from '../tensor/tensor';
 import type { Assumption } from './assumption';
-import { applied, located } from './emission';
+import { applied, checkNumber, located } from './emission';
 import { type Continuation, filledSizes } from './filled-sizes';
 import { checkLimit, type Limit } from './limit';
 import { Identity } from './op';
@@ -73,7 +73,7 @@ export class Builder implements GraphBuilder {
   readonly roles: Map<string, InputRole>;
   readonly limits: Limit[];
   readonly continuations: Map<string, Continuation>;
-  readonly runSizes: Map<string, { readonly most: Dim; readonly values: Value[] }>;
+  readonly runSizes: Map<string, { readonly most: Dim; readonly mayBeEmpty: boolean; readonly values: Value[] }>;
 
   constructor(
     readonly ops: Vocabulary,
@@ -147,6 +147,7 @@ export class Builder implements GraphBuilder {
   }
   number(value: number | readonly number[], dtype: DType): Value {
     const list = typeof value === 'number' ? [value] : value;
+    for (const n of list) checkNumber(`number${this.where ? ` in ${this.where}` : ''}`, n, dtype);
     return this.constant(
       toTensor({ dtype, dims: typeof value === 'number' ? [] : [list.length], data: Float64Array.from(list) }),
     );
@@ -228,7 +229,15 @@ export class Builder implements GraphBuilder {
     inner.inputs.push(...inputs.map((type, index) => inner.make(type, { kind: 'argument', index })));
     this.root.open.push(inner);
     try {
-      body(...inner.inputs).forEach((value, index) => {
+      const results: unknown = body(...inner.inputs);
+      if (!Array.isArray(results))
+        throw new ShapeError({
+          path: kind,
+          problem: 'it did not return a list',
+          expected: 'a list of values',
+          got: describe(results),
+        });
+      (results as readonly Value[]).forEach((value, index) => {
         inner.output(String(index), value.graph === inner && !inner.inputs.includes(value) ? value : inner.identity(value));
       });
     } finally {
@@ -265,7 +274,7 @@ export class Builder implements GraphBuilder {
     }));
     const outputs = this.results.map(({ name, value }) => ({ name, dims: value.dims }));
     if (!this.parent && !this.nonEmpty) {
-      const inRun = [...this.runSizes.keys()].map((name) => [name, 1] as const);
+      const inRun = [...this.runSizes].flatMap(([name, { mayBeEmpty }]) => (mayBeEmpty ? [] : [[name, 1] as const]));
       this.nonEmpty = new Map([...filledSizes({ inputs, outputs, continuations, limits }), ...inRun]);
     }
     for (const node of this.nodes) if (node.op.writes) for (const v of node.outputs) visit(v);
@@ -309,11 +318,11 @@ export class Builder implements GraphBuilder {
     if (runSize) this.root.noteRunSize(runSize, outputs[0]!);
     return outputs;
   }
-  private noteRunSize({ name, most }: RunSize, value: Value): void {
+  private noteRunSize({ name, most, mayBeEmpty = false }: RunSize, value: Value): void {
     const known = this.runSizes.get(name);
     if (known) known.values.push(value);
-    else this.runSizes.set(name, { most, values: [value] });
-    if (this.nonEmpty && !this.nonEmpty.has(name)) this.nonEmpty = new Map([...this.nonEmpty, [name, 1]]);
+    else this.runSizes.set(name, { most, mayBeEmpty, values: [value] });
+    if (this.nonEmpty && !mayBeEmpty && !this.nonEmpty.has(name)) this.nonEmpty = new Map([...this.nonEmpty, [name, 1]]);
   }
 
   // The longest of packed sequences is a size that only a derived input has: a limit on it becomes one on the lengths, the input that the user knows.

@@ -2,7 +2,7 @@
 import type { Dim } from '../dim/dim';
 import { describe, internal, ShapeError } from '../error';
 import { Parameter } from '../parameter/parameter';
-import { toArray, toTensor } from '../tensor/convert';
+import { castNumber, toArray, toTensor } from '../tensor/convert';
 import { countOf, type DType, isFloat, type NDArray } from '../tensor/tensor';
 import { mismatch } from './apply';
 import { labelled, type OperandNames, wrongOperands } from './operands';
@@ -13,11 +13,12 @@ import { type Attrs, type GraphBuilder, type Op, type Operand, Value } from './t
 export function applied(g: GraphBuilder, op: Op, operands: readonly Operand[], attrs: Attrs): readonly Value[] {
   const values = operands.filter((o): o is Value => o instanceof Value);
   const typical = values.find((o) => isFloat(o.dtype)) ?? values.find((o) => o.dtype !== 'bool') ?? values[0];
+  const path = `${op.key}${g.where ? ` in ${g.where}` : ''}`;
   const ready = operands.map((o, i) => {
-    if (!isOperand(o)) throw notAnOperand(`${op.key}${g.where ? ` in ${g.where}` : ''}`, i, o);
-    return ready1(g, o, typical?.dtype ?? g.dtype);
+    if (!isOperand(o)) throw notAnOperand(path, i, o);
+    return ready1(g, o, typical?.dtype ?? g.dtype, path);
   });
-  for (const v of ready) if (v && v.graph.root !== g) throw internal(`${op.key} mixes values of two graphs`);
+  for (const v of ready) if (v && v.graph.root !== g) throw ofAnotherGraph(path, v);
   while (ready.length && ready.at(-1) === undefined) ready.pop();
   const check = (): readonly Value[] => {
     const wrong = op.operands && wrongOperands(op.operands, ready);
@@ -74,10 +75,34 @@ const notAnOperand = (path: string, index: number, o: unknown): ShapeError =>
     got: describe(o),
   });
 
-function ready1(g: GraphBuilder, o: Operand, like: DType): Value | undefined {
+const ofAnotherGraph = (path: string, v: Value): ShapeError =>
+  new ShapeError({
+    path,
+    problem: 'an operand is a value of another graph',
+    expected: 'values of the graph that is being traced',
+    got: String(v),
+    hint: 'Return values from the forward function, instead of keeping them from one trace to another',
+  });
+
+/** Refuses a number that an integer dtype cannot represent: truncated, it would be another number in silence. */
+export function checkNumber(path: string, n: number, dtype: DType): void {
+  if (isFloat(dtype) || castNumber(n, 'float64', dtype) === n) return;
+  throw new ShapeError({
+    path,
+    problem: `${n} is not a number of dtype ${dtype}`,
+    expected: dtype === 'bool' ? '0 or 1' : 'an integer in the range of the dtype',
+    got: String(n),
+    hint: "Convert the values beside it first: ops.cast(x, 'float32')",
+  });
+}
+
+function ready1(g: GraphBuilder, o: Operand, like: DType, path: string): Value | undefined {
   if (o === undefined || o instanceof Value) return o;
   if (o instanceof Parameter) return g.param(o);
-  if (typeof o === 'number') return g.number(o, like);
+  if (typeof o === 'number') {
+    checkNumber(path, o, like);
+    return g.number(o, like);
+  }
   return g.constant(o);
 }
 

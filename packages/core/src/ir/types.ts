@@ -305,6 +305,8 @@ export interface Op<A extends Attrs = Attrs, N extends OperandNames = OperandNam
 export interface RunSize {
   readonly name: string;
   readonly most: Dim;
+  /** Whether it can be 0. */
+  readonly mayBeEmpty?: boolean;
 }
 
 /** What a node asks of a kernel, by name: a size, or whether it uses a feature. */

@@ -1,6 +1,6 @@
 // Modules: forward functions that know the parameters and modules they use.
 
-import { describe, internal } from '../error';
+import { describe, internal, ShapeError } from '../error';
 import { aFunction, aModule, given } from '../given';
 import { type GraphBuilder, Value } from '../ir/graph';
 import { Parameter } from '../parameter/parameter';
@@ -22,7 +22,7 @@ export function module<F extends Fn>(children: Children, forward: F, about: Abou
   const rules = about.rules ?? (about.blockName === undefined ? undefined : []);
   const self = ((...args: unknown[]) => {
     const graph = graphOf(args);
-    if (!graph) throw internal(`a module was called without a value; got ${args.map(describe).join(', ') || 'no arguments'}`);
+    if (!graph) throw notCalledOnValues(self.name, args);
     const stack = callers.get(graph) ?? [];
     callers.set(graph, stack);
     const caller = stack.at(-1);
@@ -66,6 +66,15 @@ function tap(graph: GraphBuilder, result: unknown): void {
   const value = Array.isArray(result) ? result[0] : rowsOf(result);
   if (value instanceof Value) graph.taps.keep(graph.where, value.graph === graph ? value : undefined);
 }
+
+const notCalledOnValues = (name: string, args: readonly unknown[]): ShapeError =>
+  new ShapeError({
+    path: name || 'module',
+    problem: 'a module was called without a value of a graph',
+    expected: 'values of a graph, in the forward function of another module',
+    got: args.map(describe).join(', ') || 'no arguments',
+    hint: 'To run it on tensors, compile it and pass the model to createRunner',
+  });
 
 // Embeddings and positions may return hidden states with their context.
 const rowsOf = (result: unknown): unknown => (result as { hiddenStates?: unknown } | undefined)?.hiddenStates ?? result;

@@ -91,11 +91,11 @@ export const reduceSum = (x: Operand, axes: readonly number[], options: ReduceOp
 
 /** ONNX ReduceMean. */
 export const ReduceMean = reduction('ReduceMean', 18, {
-  f: (x, base, at) => sum(x, base, at) / at.length,
+  f: (x, base, at) => sum(x, base, at) / (at.length || 1),
   grad: (g, x, _, axes, ops) => ops.expand(ops.div(g, countAlong(x, axes, ops)), x.dims),
 });
 /**
- * The mean over axes; for integers truncated towards 0.
+ * The mean over axes; 0 if there are no elements, for integers truncated towards 0.
  *
  * Shapes   x [a, n, b], axes [1] → [a, 1, b], with `keepDims: false` [a, b]
  * Dtypes   numbers

@@ -15,6 +15,7 @@ type SliceBetweenAttrs = {
   readonly size: string;
   /** A bound on it. */
   readonly most: Dim;
+  readonly mayBeEmpty: boolean;
 };
 
 const names = ['x', 'starts', 'ends', 'axes', 'steps'] as const;
@@ -24,7 +25,7 @@ export const SliceBetween = defineOp<SliceBetweenAttrs, typeof names>({
   operands: names,
   flops: noFlops,
   since: 13,
-  attributes: { axis: 'data', size: 'data', most: 'data' },
+  attributes: { axis: 'data', size: 'data', most: 'data', mayBeEmpty: 'data' },
   infer([x, ...bounds], { axis, size }) {
     const { dtype, dims } = accept(x, 'any');
     for (const bound of bounds)
@@ -32,7 +33,7 @@ export const SliceBetween = defineOp<SliceBetweenAttrs, typeof names>({
         throw mismatch('a bound is not one integer', 'int64[1]', printType(bound));
     return [{ dtype, dims: dims.with(axis, size) }];
   },
-  runSize: ({ size, most }) => ({ name: size, most }),
+  runSize: ({ size, most, mayBeEmpty }) => ({ name: size, most, mayBeEmpty }),
   vjp: 'nonDifferentiable',
   evaluate: (operands, _, sizes) => OnnxSlice.evaluate!(operands, none, sizes) as readonly NDArray[],
 });
@@ -43,14 +44,16 @@ export interface SliceBetweenOptions {
   readonly axis: number;
   /** int64 [], at least 0. */
   readonly start: Value;
-  /** int64 [], above `start`, at most the size of the axis. */
+  /** int64 [], above `start` unless the part may be empty, at most the size of the axis. */
   readonly end: Value;
   /** The name of the size of the part; the same name for parts of the same size. */
   readonly size: string;
+  /** Whether the part may have no elements; default false. */
+  readonly mayBeEmpty?: boolean;
 }
 
 /**
- * The part of x from `start` to before `end` on an axis, where these are data. Its size has a name, and is at least 1.
+ * The part of x from `start` to before `end` on an axis, where these are data. Its size has a name.
  *
  * Shapes   x [batch, seq, 7], axis 1, size 'part' → [batch, part, 7]
  * Dtypes   any
@@ -60,9 +63,9 @@ export interface SliceBetweenOptions {
  */
 export function sliceBetween(x: Value, options: SliceBetweenOptions): Value {
   given('sliceBetween', { x, options }, { options: anObject });
-  const { axis, start, end, size } = options;
+  const { axis, start, end, size, mayBeEmpty = false } = options;
   const along = x.graph.located('Slice', [x], () => axisOf(axis, x.rank));
   const one = (n: Value | number): Value => (typeof n === 'number' ? x.graph.number([n], 'int64') : reshape(n, [1]));
   const operands = { x, starts: one(start), ends: one(end), axes: one(along), steps: one(1) };
-  return apply(SliceBetween, operands, { axis: along, size, most: x.dims[along]! })[0]!;
+  return apply(SliceBetween, operands, { axis: along, size, most: x.dims[along]!, mayBeEmpty })[0]!;
 }

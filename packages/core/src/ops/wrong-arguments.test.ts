@@ -32,6 +32,33 @@ it.each(functions)('%s', (name, f) => {
   }
 });
 
+it('a number that an integer dtype cannot represent is refused, and not truncated', () => {
+  const g = new GraphBuilder({ dtype: 'float32' });
+  const [x, small] = [g.input('x', 'int64', ['n']), g.input('small', 'int8', ['n'])];
+  for (const f of [
+    () => ops.less(x, 3.5),
+    () => ops.mul(0.5, x),
+    () => ops.where(ops.less(x, 3), x, Number.POSITIVE_INFINITY),
+    () => ops.add(small, 128),
+    () => ops.fill(x, ['n'], 1.5, 'int32'),
+    () => ops.logicalAnd(ops.less(x, 3), 2),
+    () => g.number([0, Number.NaN], 'int64'),
+  ])
+    expect(f).toThrow(
+      / is not a number of dtype (int64|int32|int8|bool); expected (an integer in the range of the dtype|0 or 1)/,
+    );
+  expect(ops.add(small, -128).dtype).toBe('int8');
+});
+
+it('a branch that returns no list, and a value of another graph', () => {
+  const g = new GraphBuilder({ dtype: 'float32' });
+  const [x, other] = [g.input('x', 'float32', []), new GraphBuilder().input('z', 'float32', [])];
+  expect(() => ops.cond(ops.less(x, 0), (() => x) as never, () => [x])).toThrow(
+    /branch: it did not return a list; expected a list/,
+  );
+  expect(() => ops.add(x, other)).toThrow(/^Add: an operand is a value of another graph/);
+});
+
 it('the error names the op, the argument, what is expected, what was passed and the call', () => {
   const g = new GraphBuilder({ dtype: 'float32' });
   const x = g.input('x', 'float32', [2, 3]);

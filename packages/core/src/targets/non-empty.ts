@@ -47,10 +47,17 @@ const windowsOf = ({ outputs: [y] }: Node): NonEmptySize[] =>
 const everySize = ({ operands }: Node): NonEmptySize[] =>
   operands.flatMap((x) => x!.dims.map((size) => ({ size, problem: 'nothing to sum' })));
 
+// The index of an extreme of nothing: an error of the kernel.
+const searchedOf = ({ operands: [x], attrs }: Node): NonEmptySize[] => [
+  { size: x!.dims[attrs.axis as number]!, problem: 'no elements to choose from' },
+];
+
 /** Standard ops that the CPU's kernels refuse with sizes of 0, compute wrongly, or that end the process, as observed on 1.30. */
 export const nonEmptyOnCpu: Readonly<Record<string, Partial<Kernel>>> = {
   MatMul: { nonEmpty: { sizes: (node) => [...stackOf(node), ...termsOf(node)], otherwise: 'branch' } },
   Einsum: { nonEmpty: { sizes: everySize, otherwise: 'branch' } },
+  ArgMax: { nonEmpty: { sizes: searchedOf, otherwise: 'refused' } },
+  ArgMin: { nonEmpty: { sizes: searchedOf, otherwise: 'refused' } },
   Conv: { nonEmpty: { sizes: windowsOf, otherwise: 'branch' } },
   ConvTranspose: { nonEmpty: { sizes: windowsOf, otherwise: 'branch' } },
   // The runtime replaces it by its definition, in which a Reshape refuses no sequences.

@@ -9,6 +9,7 @@ import * as ops from '@onnxformers/core/ops';
  *
  * Shapes   x any → like x
  * Dtypes   float32, float16, bfloat16
+ * Cost     that of its ops
  * Throws   ConfigError if f is not a function, and when such a config is written as JSON
  * Lowers   as its ops
  * Example  const f = custom({ f: (x) => sin(x) });

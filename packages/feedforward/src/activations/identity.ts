@@ -8,6 +8,7 @@ import { defineBlock, type Value } from '@onnxformers/core';
  *
  * Shapes   x any → like x
  * Dtypes   float32, float16, bfloat16
+ * Cost     none: the result is x itself
  * Lowers   everywhere: nothing
  * Example  const f = identity({});
  */

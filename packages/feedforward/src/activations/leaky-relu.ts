@@ -9,6 +9,7 @@ import * as ops from '@onnxformers/core/ops';
  *
  * Shapes   x any → like x
  * Dtypes   float32, float16, bfloat16
+ * Cost     time and memory O(elements of x)
  * Source   Maas et al. 2013, https://ai.stanford.edu/~amaas/papers/relu_hybrid_icml2013_final.pdf
  * Lowers   everywhere: LeakyRelu
  * Example  const f = leakyRelu({});

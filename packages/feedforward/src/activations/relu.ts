@@ -1,5 +1,5 @@
 // Rectified linear unit. Nair and Hinton 2010, https://icml.cc/Conferences/2010/papers/432.pdf
-import { defineBlock, type Value } from '@onnxformers/core';
+import { defineBlock } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
 
 /**
@@ -9,6 +9,7 @@ import * as ops from '@onnxformers/core/ops';
  *
  * Shapes   x any → like x
  * Dtypes   float32, float16, bfloat16
+ * Cost     time and memory O(elements of x)
  * Source   Nair and Hinton 2010, https://icml.cc/Conferences/2010/papers/432.pdf
  * Lowers   everywhere: Relu
  * Example  const f = relu({});
@@ -20,5 +21,5 @@ export const relu = defineBlock({
   source: 'Nair and Hinton 2010, https://icml.cc/Conferences/2010/papers/432.pdf',
   fields: {},
   examples: [{}],
-  create: () => (x: Value) => ops.relu(x),
+  create: () => ops.relu,
 });

@@ -9,6 +9,7 @@ import * as ops from '@onnxformers/core/ops';
  *
  * Shapes   x any → like x
  * Dtypes   float32, float16, bfloat16
+ * Cost     time and memory O(elements of x)
  * Lowers   everywhere: Sigmoid
  * Example  const f = sigmoid({});
  */

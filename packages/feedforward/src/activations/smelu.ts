@@ -9,6 +9,7 @@ import * as ops from '@onnxformers/core/ops';
  *
  * Shapes   x any → like x
  * Dtypes   float32, float16, bfloat16
+ * Cost     time and memory O(elements of x)
  * Source   Shamir et al. 2022, https://arxiv.org/abs/2202.06499
  * Lowers   everywhere: Add, Clip, Mul, Relu, Sub
  * Example  const f = smelu({});

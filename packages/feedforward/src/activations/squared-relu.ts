@@ -9,6 +9,7 @@ import * as ops from '@onnxformers/core/ops';
  *
  * Shapes   x any → like x
  * Dtypes   float32, float16, bfloat16
+ * Cost     time and memory O(elements of x)
  * Source   So et al. 2021, https://arxiv.org/abs/2109.08668
  * Lowers   everywhere: Relu, Mul
  * Example  const f = squaredRelu({});

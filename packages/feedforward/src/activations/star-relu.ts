@@ -9,6 +9,7 @@ import * as ops from '@onnxformers/core/ops';
  *
  * Shapes   x any → like x
  * Dtypes   float32, float16, bfloat16
+ * Cost     time and memory O(elements of x)
  * Source   Yu et al. 2022, https://arxiv.org/abs/2210.13452
  * Lowers   everywhere: Relu, Mul, Add
  * Example  const f = starRelu({});

@@ -1,6 +1,7 @@
 // CLIP. Radford et al. 2021, https://arxiv.org/abs/2103.00020
 import type { ConfigReader } from '../config';
 import type { Family, Translation } from '../family';
+import { labelsOf } from '../translate/heads';
 import { imageSizeOf } from '../translate/image-size';
 import { similarityNames, textNames, textTower, visionNames, visionTower } from '../translate/towers';
 
@@ -47,12 +48,25 @@ function images(config: ConfigReader, projection: object, ours = '') {
   };
 }
 
-/** CLIP: a causal encoder of texts and a ViT, whose projections are compared. */
+/** A classifier of images: of the mean of the patches, without the norm after the layers. */
+function classifier(config: ConfigReader): Translation {
+  const { poolNorm: _, ...backbone } = visionTower(config.needed('vision_config'), { ...defaults, classToken: true });
+  const { names, imageSize } = images(config.needed('vision_config'), {});
+  return {
+    config: { name: 'classifier', ...backbone, pooling: 'rest', classes: labelsOf(config) },
+    names: [...names, ['classifier.{x}', 'head.{x}']],
+    imageSize,
+  };
+}
+
+/** CLIP: a causal encoder of texts and a ViT, whose projections are compared; or a classifier that is made of the ViT. */
 export const clip: Family = {
   modelTypes: ['clip'],
-  tasks: ['base'],
+  tasks: ['base', 'image_classification'],
   prefix: '',
-  translate(config) {
+  unused: [/^vision_model\.post_layernorm\./, /^classifier\./],
+  translate(config, { task }) {
+    if (task === 'image_classification') return classifier(config);
     const projection = projectionOf(config);
     const text = texts(config.needed('text_config'), projection, 'text.');
     const vision = images(config.needed('vision_config'), projection, 'vision.');

@@ -53,7 +53,10 @@ const headsOf = (config: ConfigReader, at: Checkpoint): EncoderHeads => ({
     classifierHead(config, activationOf(config, 'pooler_hidden_act', 'gelu'), 'pooler.dense', 'classifier'),
 });
 
-/** DeBERTa-v2 and v3: BERT's layers whose scores also depend on contents and distances. */
+/**
+ * DeBERTa-v2 and v3: BERT's layers whose scores also depend on contents and distances. Refused: the convolution beside the first layer (`conv_kernel_size`, in the two largest
+ * v2 models), and embeddings of another width than the layers.
+ */
 export const debertaV2: Family = {
   modelTypes: ['deberta-v2'],
   tasks: ['base', 'masked_lm', 'sequence_classification', 'token_classification', 'question_answering'],

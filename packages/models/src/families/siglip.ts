@@ -4,6 +4,7 @@ import type { ConfigReader } from '../config';
 import type { Family, Translation } from '../family';
 import { type NameEntry, type PackedEntry, reshaped } from '../names';
 import { activationOf } from '../translate/activation';
+import { labelsOf } from '../translate/heads';
 import { imageSizeOf } from '../translate/image-size';
 import { similarityNames, textNames, textTower, visionNames, visionTower } from '../translate/towers';
 
@@ -83,12 +84,25 @@ function images(config: ConfigReader, ours = '') {
   };
 }
 
-/** SigLIP: two encoders whose similarities are independent of each other. */
+/** A classifier of images: of the mean of the patches, without the probe. */
+function classifier(config: ConfigReader): Translation {
+  const backbone = visionTower(config.needed('vision_config'), { ...defaults, classToken: false });
+  const { names, imageSize } = images(config.needed('vision_config'));
+  return {
+    config: { name: 'classifier', ...backbone, pooling: 'mean', classes: labelsOf(config) },
+    names: [...names, ['classifier.{x}', 'head.{x}']],
+    imageSize,
+  };
+}
+
+/** SigLIP: two encoders whose similarities are independent of each other; or a classifier that is made of the one of images. */
 export const siglip: Family = {
   modelTypes: ['siglip'],
-  tasks: ['base'],
+  tasks: ['base', 'image_classification'],
   prefix: '',
-  translate(config) {
+  unused: [/^vision_model\.head\./, /^classifier\./],
+  translate(config, { task }) {
+    if (task === 'image_classification') return classifier(config);
     const text = texts(config.needed('text_config'), 'text.');
     const vision = images(config.needed('vision_config'), 'vision.');
     return {

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { Tensor } from '@onnxformers/core';
+import { encodeSafetensors, parseSafetensors, type Tensor, tensor } from '@onnxformers/core';
 import { compile, createRunner, targets } from 'onnxformers';
 import * as ort from 'onnxruntime-node';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -19,6 +19,8 @@ interface Recorded {
   readonly tokenizer?: unknown;
   readonly tokenizer_config?: unknown;
   readonly labels?: readonly string[];
+  /** Of a classifier on the encoder of images, whose weights are sin(3 i + 1) / 8. */
+  readonly classifier_scores?: readonly (readonly number[])[];
   readonly text_features?: readonly (readonly number[])[];
 }
 const fixtures = fileURLToPath(new URL('../../fixtures', import.meta.url));
@@ -156,6 +158,38 @@ describe.each(['clip', 'siglip'])('%s', async (name) => {
     await embed.dispose();
     const hidden = await opened('feature-extraction', files);
     expect((await hidden(texts)).dims).toEqual([3, batch.ids.dims[1], 32]);
+  });
+});
+
+describe.each([
+  ['clip', 'CLIPForImageClassification', 40],
+  ['siglip', 'SiglipForImageClassification', 40],
+])('a classifier on the encoder of %s', (name, architecture, dim) => {
+  it('has the scores of transformers', async () => {
+    const files = filesOf(name);
+    const tensors = new Map<string, Tensor>();
+    for (const [weight, lazy] of parseSafetensors(files.get('model.safetensors')!))
+      if (weight.startsWith('vision_model.')) tensors.set(weight, await lazy.load());
+    const drawn = (...dims: number[]) =>
+      tensor(
+        'float32',
+        dims,
+        Array.from({ length: dims.reduce((a, b) => a * b) }, (_, i) => Math.sin(3 * i + 1) / 8),
+      );
+    tensors.set('classifier.weight', drawn(3, dim)).set('classifier.bias', drawn(3));
+    const config = JSON.parse(new TextDecoder().decode(files.get('config.json'))) as object;
+    const id2label = { 0: 'LABEL_0', 1: 'LABEL_1', 2: 'LABEL_2' };
+    const made = new Map([
+      ...files,
+      ['config.json', bytes({ ...config, architectures: [architecture], id2label })] as const,
+      ['model.safetensors', encodeSafetensors(tensors)] as const,
+    ]);
+    const classify = await opened('image-classification', made);
+    const wanted = cases[name]!.classifier_scores!;
+    (await classify(images)).forEach((labels, i) => {
+      const byIndex = wanted[i]!.map((_, c) => labels.find(({ label }) => label === `LABEL_${c}`)!.score);
+      expect(off(byIndex, wanted[i]!)).toBeLessThan(1e-5);
+    });
   });
 });
 

@@ -13,6 +13,7 @@ import { logitsHead } from './head';
  * Shapes   ids int64 [batch, seq] → logits [batch, seq, vocabSize]
  * Dtypes   float32, float16, bfloat16
  * Masks    causal, and lengths, attention_mask, attention_bias (inputs of the model)
+ * Cost     that of the stack, and time O(seq · dim · vocabSize) for the head
  * Throws   ConfigError when tied embeddings have no embedding
  * Source   Radford et al. 2018, Improving Language Understanding by Generative Pre-Training
  * Lowers   as its layers, with a MatMul for the head

@@ -55,6 +55,7 @@ export function transformOf(
  * Shapes   ids int64 [batch, seq] or x [batch, seq, dim] → logits [batch, classes]
  * Dtypes   float32, float16, bfloat16
  * Masks    lengths, attention_mask, attention_bias (inputs of the model); a mean includes only real positions
+ * Cost     that of the stack, and time O(seq · dim + dim · classes) for pooling and head
  * Throws   ConfigError when neither ids nor x is an input, for the pooling `id` without ids, and for `end` and `id` of a packed batch
  * Source   Devlin et al. 2018, https://arxiv.org/abs/1810.04805 (pooling: first)
  * Lowers   as its layers, with a MatMul for the head

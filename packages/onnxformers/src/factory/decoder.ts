@@ -6,10 +6,13 @@ import { shareInputMask } from './input-masked';
 /**
  * Embedding, positions and a causal stack; layers with cross attention read the input `memory`.
  *
+ *     hidden_states = stack(positions(embedding(ids)), memory)      without an embedding: of x
+ *
  * Shapes   ids int64 [batch, seq] or x [batch, seq, dim], memory [batch, memory_seq, memory_dim] → hidden_states [batch, seq, dim]
  * Dtypes   float32, float16, bfloat16
  * Masks    causal, and lengths, attention_mask, attention_bias, memory_lengths, memory_mask (inputs of the model);
  *          input_mask [batch, seq] if layers are input_masked
+ * Cost     that of embedding and stack
  * Throws   ShapeError when a layer needs a memory and the model has no input `memory`
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
  * Lowers   as its layers

@@ -12,6 +12,7 @@ import { backboneFields, backboneInput, backboneOf, backboneRows, widthAfter } f
  * Shapes   pixels [batch, channels, height, width] or x [batch, seq, dim] → logits, cls_logits, distillation_logits [batch, classes]
  * Dtypes   float32, float16, bfloat16
  * Masks    lengths, attention_mask, attention_bias (inputs of the model)
+ * Cost     that of the stack, and time O(dim · classes) for the heads
  * Throws   ConfigError when no sequence is an input, and for a packed batch · FeedError from the runner for fewer than two positions
  * Source   Touvron et al. 2020, https://arxiv.org/abs/2012.12877
  * Lowers   as its layers, with a MatMul for each head

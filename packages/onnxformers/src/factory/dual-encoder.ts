@@ -31,6 +31,7 @@ type Inputs = Readonly<Record<string, Value>>;
  *          text_embeds [texts, poolerDim] or image_embeds [images, poolerDim]
  * Dtypes   float32, float16, bfloat16
  * Masks    lengths and attention_mask, for the texts
+ * Cost     that of both encoders, and time O(images · texts · poolerDim) for the similarities
  * Throws   ConfigError for a model without a pooled vector, for a packed batch and for a state · ShapeError when the pooled vectors differ in their numbers of channels
  * Source   Radford et al. 2021, https://arxiv.org/abs/2103.00020; logitBias: Zhai et al. 2023, https://arxiv.org/abs/2303.15343
  * Lowers   as its layers, with a MatMul for the similarities

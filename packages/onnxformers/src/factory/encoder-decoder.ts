@@ -35,6 +35,7 @@ import { withInputOf } from './tied-embeddings';
  * Shapes   ids int64 [batch, seq], decoder_ids int64 [batch, decoder_seq] → logits [batch, decoder_seq, vocabSize], or hidden_states
  * Dtypes   float32, float16, bfloat16
  * Masks    lengths, attention_mask for the encoder and the memory; causal, decoder_lengths, decoder_attention_mask for the decoder
+ * Cost     that of both stacks, and time O(decoder_seq · dim · vocabSize) for the head
  * Throws   ConfigError when tied embeddings have no embedding or different dims, and for a state
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
  * Lowers   as its layers, with a MatMul for the head

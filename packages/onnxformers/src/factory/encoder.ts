@@ -6,10 +6,13 @@ import { shareInputMask } from './input-masked';
 /**
  * Embedding, positions and a bidirectional stack: each position attends to the whole sequence.
  *
+ *     hidden_states = stack(positions(embedding(ids)))      without an embedding: of x
+ *
  * Shapes   ids int64 [batch, seq] or x [batch, seq, dim] → hidden_states [batch, seq, dim]
  * Dtypes   float32, float16, bfloat16
  * Masks    lengths, attention_mask, attention_bias (inputs of the model);
  *          input_mask [batch, seq] if layers are input_masked
+ * Cost     that of embedding and stack
  * Throws   ConfigError when neither ids nor x is an input
  * Source   Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
  * Lowers   as its layers

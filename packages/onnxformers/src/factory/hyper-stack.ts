@@ -10,6 +10,7 @@ import { plainStackFields } from './stack-fields';
  *
  * Shapes   x [batch, seq, dim], packed [tokens, dim] → the same
  * Dtypes   float32, float16, bfloat16
+ * Cost     the sum of those of its layers; memory O(n · seq · dim) and that of one layer
  * Throws   ConfigError when a list of layers is shorter or longer than depth · ShapeError for layers that are not `hyper_connections` with the same rate
  * Source   Zhu et al. 2024, https://arxiv.org/abs/2409.19606
  * Lowers   everywhere: Concat, ReduceSum, and as its layers

@@ -32,6 +32,7 @@ export const inputMaskOf = (ctx: SequenceContext): Value | undefined => ctx.shar
  * Shapes   x [batch, seq, dim] → like x; input_mask [batch, seq] or [seq]; without one no position is scaled
  * Dtypes   float32, float16, bfloat16
  * Masks    those of the layer
+ * Cost     that of the layer
  * Throws   ConfigError when the model keeps a state between calls
  * Source   Lefaudeux et al. 2022, https://github.com/facebookresearch/xformers (input masks of its encoder and decoder)
  * Lowers   everywhere: as the layer, with a product if there is an input mask

@@ -11,6 +11,7 @@ import { logitsHead } from './head';
  * Shapes   ids int64 [batch, seq] → logits [batch, seq, vocabSize]
  * Dtypes   float32, float16, bfloat16
  * Masks    lengths, attention_mask, attention_bias (inputs of the model)
+ * Cost     that of the stack, and time O(seq · transformDim · (dim + vocabSize)) for transform and head
  * Source   Devlin et al. 2018, https://arxiv.org/abs/1810.04805
  * Lowers   as its layers, with a MatMul for the head
  * Example  const block = zoo.build('model', { name: 'masked_lm', dim: 64, vocabSize: 101, embedding: 'token', stack: layers });

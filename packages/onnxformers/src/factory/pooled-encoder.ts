@@ -12,6 +12,7 @@ import { pooledWidth, poolerOf, poolFields, poolingField } from './pool';
  * Shapes   ids int64 [batch, seq] or x [batch, seq, dim] → by output hidden_states [batch, seq, dim] or pooler_output [batch, poolerDim]; without a projection [batch, dim], twice as many channels for first_and_rest
  * Dtypes   float32, float16, bfloat16
  * Masks    lengths, attention_mask, attention_bias (inputs of the model); a mean includes only real positions
+ * Cost     that of the stack, and time O(seq · dim + dim · poolerDim) for the pooler
  * Throws   ConfigError when neither ids nor x is an input, for the pooling `id` without ids, and for `end` and `id` of a packed batch
  * Source   Devlin et al. 2018, https://arxiv.org/abs/1810.04805
  * Lowers   as its layers

@@ -11,6 +11,7 @@ import { backboneFields, backboneInput, backboneOf, runBackbone, widthAfter } fr
  * Shapes   ids int64 [batch, seq] or x [batch, seq, dim] → start_logits, end_logits [batch, seq]
  * Dtypes   float32, float16, bfloat16
  * Masks    lengths, attention_mask, attention_bias (inputs of the model)
+ * Cost     that of the stack, and time O(seq · dim) for the head
  * Throws   ConfigError when neither ids nor x is an input
  * Source   Devlin et al. 2018, https://arxiv.org/abs/1810.04805
  * Lowers   as its layers, with a MatMul for the head

@@ -11,6 +11,7 @@ import { plainStackFields } from './stack-fields';
  *
  * Shapes   x [batch, seq, dim], packed [tokens, dim] → the same
  * Dtypes   float32, float16, bfloat16
+ * Cost     the sum of those of its layers, over two halves; memory that of one layer
  * Throws   ConfigError when a list of layers is shorter or longer than depth · ShapeError for layers that are not `reversible`
  * Source   Gomez et al. 2017, https://arxiv.org/abs/1707.04585; Kitaev et al. 2020, https://arxiv.org/abs/2001.04451
  * Lowers   everywhere: Concat, Split, Add, Mul, and as its layers

@@ -35,6 +35,7 @@ import { withBiasesOf } from './tied-biases';
  *
  * Shapes   x [batch, seq, dim], packed [tokens, dim] → [..., outDim]
  * Dtypes   float32, float16, bfloat16
+ * Cost     the sum of those of its layers; memory that of one layer
  * Throws   ConfigError when a list of layers is shorter or longer than depth, for a pattern that is empty or does not fit the list, when groupSize does
  *          not divide depth, and for sharedBias without attention biases or with biases of different dims · ShapeError when the last layer does not
  *          return outDim channels

@@ -12,6 +12,7 @@ import { transformFields, transformOf } from './classifier';
  * Shapes   ids int64 [batch, seq] or x [batch, seq, dim] → logits [batch, seq, classes], or [batch, seq] without classes
  * Dtypes   float32, float16, bfloat16
  * Masks    lengths, attention_mask, attention_bias (inputs of the model)
+ * Cost     that of the stack, and time O(seq · dim · classes) for the head
  * Throws   ConfigError when neither ids nor x is an input
  * Source   Devlin et al. 2018, https://arxiv.org/abs/1810.04805; one logit: Clark et al. 2020, https://arxiv.org/abs/2003.10555
  * Lowers   as its layers, with a MatMul for the head

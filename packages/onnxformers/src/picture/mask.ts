@@ -23,6 +23,8 @@ export interface DrawMasksOptions {
   readonly columns?: number;
   /** Side of each mask in pixels; default 168. */
   readonly side?: number;
+  /** What rows, columns and filled cells are; default those of a mask. */
+  readonly legend?: string;
 }
 
 /**
@@ -37,6 +39,7 @@ export function drawMasks(shown: readonly ShownMask[], o: DrawMasksOptions = {})
     title = 'Masks: which query (row) may attend to which key (column)',
     columns = Math.min(4, shown.length),
     side = 168,
+    legend = 'rows: queries · columns: keys · filled: may attend',
   } = o;
   const [gap, head] = [30, 52];
   const width = columns * (side + gap) + gap;
@@ -51,8 +54,7 @@ export function drawMasks(shown: readonly ShownMask[], o: DrawMasksOptions = {})
     ];
   });
   const bottom = rows * (head + side);
-  const legend = text(gap, bottom + 22, 'rows: queries · columns: keys · filled: may attend', ' class="small"');
-  return svg(title, [width, bottom + 34], [...parts, legend]);
+  return svg(title, [width, bottom + 34], [...parts, text(gap, bottom + 22, legend, ' class="small"')]);
 }
 
 const rounded = (n: number): number => Math.round(100 * n) / 100;

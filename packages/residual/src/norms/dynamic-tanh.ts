@@ -9,6 +9,7 @@ import * as ops from '@onnxformers/core/ops';
  *
  * Shapes   x [..., dim] → like x
  * Dtypes   float32, float16, bfloat16
+ * Cost     time and memory O(elements of x)
  * Throws   ConfigError for sizes below 1
  * Source   Zhu et al. 2025, https://arxiv.org/abs/2503.10622
  * Lowers   everywhere: Mul, Tanh, Add

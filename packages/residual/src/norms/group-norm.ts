@@ -10,6 +10,7 @@ import * as ops from '@onnxformers/core/ops';
  *
  * Shapes   x [..., dim] → like x
  * Dtypes   float32, float16, bfloat16; mean and variance in float32
+ * Cost     time and memory O(elements of x)
  * Throws   ConfigError when groups does not divide dim
  * Source   Wu and He 2018, https://arxiv.org/abs/1803.08494
  * Lowers   everywhere: Reshape, LayerNormalization, Mul, Add

@@ -10,6 +10,7 @@ import { useSkipLayerNormalization } from '../kernels/skip-layer-normalization';
  *
  * Shapes   x [..., dim] → like x
  * Dtypes   float32, float16, bfloat16; mean and variance in float32
+ * Cost     time and memory O(elements of x)
  * Throws   ConfigError for sizes below 1
  * Source   Ba et al. 2016, https://arxiv.org/abs/1607.06450
  * Lowers   portable: LayerNormalization · elsewhere: LayerNormalization, with a sum before it SkipLayerNormalization

@@ -11,6 +11,7 @@ import { useSkipSimplifiedLayerNormalization } from '../kernels/skip-simplified-
  *
  * Shapes   x [..., dim] → like x
  * Dtypes   float32, float16, bfloat16; the mean in float32
+ * Cost     time and memory O(elements of x)
  * Throws   ConfigError for sizes below 1
  * Source   Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467
  * Lowers   portable: RMSNormalization, below opset 23 primitives · elsewhere: SimplifiedLayerNormalization, with a sum before it

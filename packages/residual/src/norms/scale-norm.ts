@@ -8,6 +8,7 @@ import { defineBlock, init, int, module, num, Parameter, type Value } from '@onn
  *
  * Shapes   x [..., dim] → like x
  * Dtypes   float32, float16, bfloat16; the length in float32
+ * Cost     time and memory O(elements of x)
  * Throws   ConfigError for sizes below 1
  * Source   Nguyen and Salazar 2019, https://arxiv.org/abs/1910.05895
  * Lowers   everywhere: ReduceL2, Div, Mul

@@ -9,6 +9,7 @@ import * as ops from '@onnxformers/core/ops';
  *
  * Shapes   x [..., dim] → like x
  * Dtypes   float32, float16, bfloat16
+ * Cost     time and memory O(elements of x)
  * Throws   ConfigError when groups does not divide dim
  * Source   Lavoie et al. 2022, https://arxiv.org/abs/2204.00616
  * Lowers   everywhere: Reshape, Div, Softmax

@@ -1,7 +1,6 @@
 // Attention mechanisms by themselves, on folded heads [batch · heads, seq, head_dim].
 import { directionsOfRun, randomFeatures } from '@onnxformers/attention';
 import {
-  ConfigError,
   type Kind,
   type KindModule,
   padded,
@@ -12,10 +11,10 @@ import {
   withContext,
 } from '@onnxformers/core';
 import * as ops from '@onnxformers/core/ops';
-import { fromXFormers, noCounterpart } from '../../import/xformers/index';
+import { fromXFormers } from '../../import/xformers/index';
 import { zoo } from '../../index';
 import type { FixtureCase } from '../fixture-set';
-import { build, type Inputs, type Player, playByHand, playOf, recorded, tensorOf, weightsOf } from '../play';
+import { build, type Inputs, type Play, type Player, playByHand, playOf, recorded, tensorOf, weightsOf } from '../play';
 import { isSparse, masked, maskOf, paddingByHead, paddingOf, roundedDown } from './masks';
 import { recordedPattern } from './random-pattern';
 import { recordedDraws } from './recorded-draws';
@@ -90,17 +89,42 @@ export const blocksparse: Player = (c) => {
   return playOf(built, Object.fromEntries(c.in), (block, { q, k, v }, ctx) => ({ y: block(q!, k!, v!, ctx) }));
 };
 
-/** The features of x. */
+/** The features of x; a record without x has the products of the rows of random directions. */
 export const featureMap: Player = (c) => {
+  if (!c.in.has('x')) return products(c);
   const [, name] = /map\.(\w+?)(_norm)?$/.exec(c.id) ?? [];
-  const maps = { SMOrf: 'orthogonal', SMHyperbolic: 'hyperbolic', SMReg: 'regularized' } as const;
-  if (!name || !Object.hasOwn(maps, name))
-    throw new ConfigError({ path: c.id, problem: noCounterpart, got: 'lengths of random directions of the original' });
+  if (!name || !Object.hasOwn(originalMaps, name)) throw new Error(`no feature map "${name}"`);
+  const map = originalMaps[name as keyof typeof originalMaps];
   const feeds = { x: tensorOf(c.in, 'x'), features: tensorOf(c.state, 'features') };
   return playByHand({}, new Map(), feeds, ({ x, features }) => ({
-    y: randomFeatures(x!, features!, maps[name as keyof typeof maps], c.config.normalize_inputs === true),
+    y: randomFeatures(x!, features!, map, c.config.normalize_inputs === true),
   }));
 };
+const originalMaps = { SMOrf: 'orthogonal', SMHyperbolic: 'hyperbolic', SMReg: 'regularized' } as const;
+
+/**
+ * The products of the rows of random directions, one row for each channel, as the original orders them. The lengths that it draws are recorded nowhere but in these
+ * products, on the diagonal, and are taken from there; those of SMReg are √channels.
+ */
+function products(c: FixtureCase): Play {
+  const { dim_input: channels, dim_features: features } = c.config as Readonly<Record<string, number>>;
+  const recordedSquares = (name: string): readonly number[] =>
+    Array.from({ length: channels! }, (_, i) => Number(tensorOf(c.out, name).data[i * (channels! + 1)]));
+  return playByHand({}, new Map(), { squares: tensor('float32', [1], [channels!]) }, ({ squares }) => {
+    const g = squares!.graph.root;
+    const product = (name: keyof typeof originalMaps): Value => {
+      const width = name === 'SMOrf' ? features! : features! / 2;
+      const sized = { map: 'regularized', headDim: width, features: 2 * channels! } as const;
+      const rows = ops.div(ops.swapLast(directionsOfRun(g.number(0, 'int64'), sized, 0)), Math.sqrt(width));
+      const lengths =
+        name === 'SMReg' ? ops.expand(squares!, [channels!]) : g.number(recordedSquares(`${name}.gram_rows`), 'float32');
+      const directions = ops.mul(rows, ops.unsqueeze(ops.sqrt(lengths), [1]));
+      return ops.matmul(directions, ops.swapLast(directions));
+    };
+    const names = Object.keys(originalMaps) as (keyof typeof originalMaps)[];
+    return Object.fromEntries(names.map((name) => [`${name}.gram_rows`, product(name)]));
+  });
+}
 
 /** Attention under a random pattern, which has rows and columns for the zeros that the original adds to a shorter sequence. */
 export const random: Player = (c) => {
