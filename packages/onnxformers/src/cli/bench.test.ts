@@ -113,7 +113,7 @@ describe('bench', () => {
   it('measures forms of attention by their names', async () => {
     const { json } = await parsed('bench', 'attention', ...few, '--batch', '2', '--mask', 'documents, causal;sinks, causal');
     expect(json.rows.map(({ subject, attention }: { subject: string; attention: string[] }) => [subject, attention])).toEqual([
-      ['documents, causal', expect.arrayContaining([expect.stringMatching(/^Attend on padded rows/), 'MultiHeadAttention'])],
+      ['documents, causal', expect.arrayContaining([expect.stringMatching(/^Attend on padded rows/), 'GroupQueryAttention'])],
       ['sinks, causal', ['GroupQueryAttention']],
     ]);
   });
