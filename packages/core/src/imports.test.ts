@@ -26,7 +26,7 @@ describe('between packages', () => {
     positional: /^@onnxformers\/core(\/ops|\/lowering)?$/,
     residual: /^@onnxformers\/core(\/ops|\/lowering)?$/,
     onnxformers: /^@onnxformers\/(core(\/(ops|lowering|node))?|attention|feedforward|positional|residual)$|^@viz-js\/viz$|^yaml$/,
-    models: /^(@onnxformers\/core(\/(ops|lowering|node))?|onnxformers|@huggingface\/(gguf|jinja|tokenizers))$/,
+    models: /^(@onnxformers\/core(\/(ops|lowering|node))?|onnxformers|@huggingface\/(gguf|jinja|tokenizers)|fft\.js|wavefile)$/,
   };
 
   it.each(packages)('%s imports what the design allows', (name) => {

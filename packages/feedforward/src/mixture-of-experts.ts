@@ -56,8 +56,9 @@ import { balanceLoss, type Choice, limited, normalized, routeByGate, routeInTurn
  * Throws   ConfigError for top_2 of one expert, a capacity of round_robin, and, with a capacity or round_robin, for a packed batch and a state:
  *          what a token gets depends on the whole batch
  * Source   Lepikhin et al. 2020, https://arxiv.org/abs/2006.16668; top_1: Fedus et al. 2021, https://arxiv.org/abs/2101.03961
- * Lowers   everywhere: MatMul, ArgMax, Softmax, with a capacity Gather, ScatterElements, CumSum · without: portable, cpu, wasm: TopK, Slice, Gather; cuda: MoE in
- *          float32 with relu
+ * Lowers   portable: MatMul, ArgMax, TopK, Slice, Gather, Softmax, Gelu, with a capacity ScatterElements, CumSum · cpu, wasm: MatMul, ArgMax, TopK, Slice, Gather,
+ *          Softmax, Gelu, QuickGelu, with a capacity ScatterElements, CumSum · webgpu, cuda: MatMul, ArgMax, Gather, Softmax, Gelu, QuickGelu, with a capacity
+ *          ScatterElements, CumSum
  * Example  const block = mixtureOfExperts({ dim: 512, experts: 8, capacity: 2 });
  */
 export const mixtureOfExperts = defineBlock({

@@ -28,6 +28,7 @@ const sizes = (doc: string) => int({ doc, unit: 'samples', min: 1, max: 65_536 }
  * Shapes   features [batch, seq, inChannels] → [batch, floorDiv(floorDiv(floorDiv(seq - kernelSizes1, strides1) + 1 - kernelSizes2, strides2) + 1 -
  *          kernelSizes3, strides3) + 1, dim]
  * Dtypes   float32, float16, bfloat16
+ * Cost     time O(seq / strides1 · dim · (kernelSizes1 · inChannels + dim / strides2 · (kernelSizes2 + kernelSizes3 / strides3)))
  * Throws   FeedError from the runner for fewer samples than one position covers · ConfigError for lengths, padding or position ids of the input, for a packed batch and
  *          for a state
  * Source   Jeffries et al. 2024, https://arxiv.org/abs/2410.15608

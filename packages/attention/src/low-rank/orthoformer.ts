@@ -42,8 +42,8 @@ const selections = ['orthogonal', 'kmeans', 'kmeans_spherical', 'random'] as con
  * Cost     time O((seq + kv_seq) · landmarks · dim), memory O((seq + kv_seq) · landmarks)
  * Throws   ConfigError for a mask, an attention bias or a cache of fixed capacity · ShapeError for `subsample` if the length is not known
  * Source   Patrick et al. 2021, https://arxiv.org/abs/2106.05392
- * Lowers   portable: primitives · cpu, wasm: MultiHeadAttention, MatMul, and a Loop for `orthogonal`, on cpu Attention too · cuda, webgpu: MultiHeadAttention, MatMul, and seven ops
- *          for each `orthogonal` landmark
+ * Lowers   portable: primitives · cpu: MultiHeadAttention, Attention, MatMul, and a Loop for `orthogonal` · wasm: MultiHeadAttention, MatMul, and that Loop ·
+ *          cuda, webgpu: MultiHeadAttention, MatMul, and seven ops for each `orthogonal` landmark
  * Example  const block = orthoformer({ landmarks: 64 });
  */
 export const orthoformer = defineBlock({

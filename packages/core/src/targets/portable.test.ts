@@ -42,6 +42,19 @@ it.each(each)('exponentials in float16 do not overflow: $name', async (target) =
   close(await resultOf(target, x, (v) => ops.logSumExp(v, [1])), [300]);
 });
 
+it.each(each)('sums by scattering, and tests for infinity, run in float16: $name', async (target) => {
+  const x = tensor('float16', [2, 2], [1, 2, 3, Number.POSITIVE_INFINITY]);
+  const added = (v: Value) => {
+    const [rows, places] = [
+      [0, 1],
+      [0, 0],
+    ].map((list) => v.graph.root.number(list, 'int64')) as [Value, Value];
+    const finite = ops.where(ops.isInf(v), 4, v);
+    return ops.scatterND(finite, ops.reshape(places, [2, 1]), ops.gather(finite, rows), 'add');
+  };
+  expect(await resultOf(target, x, added)).toEqual([1 + 1 + 3, 2 + 2 + 4, 3, 4]);
+});
+
 it.each(each)('the mean of nothing is 0, and the greatest of nothing is refused: $name', async (target) => {
   const nothing = tensor('float32', [2, 0], []);
   expect(await resultOf(target, nothing, (x) => ops.reduceMean(x, [1]))).toEqual([0, 0]);

@@ -19,7 +19,9 @@ export const standardOps: readonly Op[] = ([Identity, ...Object.values(ops)] as 
 /** The standard's Attention is excluded: only new runtimes have it, and some providers run it on the CPU. */
 const leftOut = new Set(['Attention']);
 /** A runtime without a 16-bit kernel expands them to the standard's own definition, whose exponential is infinite in float16 above 11. */
-const overflowing = new Set(['Softplus', 'ReduceLogSumExp']);
+const overflowing = ['Softplus', 'ReduceLogSumExp'];
+/** A CPU has no 16-bit kernel for them if they reduce. IsInf has float16 from opset 20 on only. */
+const scatters = ['ScatterND', 'ScatterElements'];
 
 /**
  * Ops of the standard up to an opset: no contrib op, and no Attention, which some providers move to the CPU. Lowered for it, every mechanism
@@ -32,9 +34,16 @@ export function portable(opset: 18 | 21 | 23 = 21): Target {
     throw new ConfigError({ path: 'portable', problem: 'unsupported opset', expected: '18, 21 or 23', got: describe(opset) });
   const every: Kernel = { dtypes };
   const wide: Kernel = { dtypes: dtypes.filter((dtype) => dtype !== 'float16' && dtype !== 'bfloat16') };
+  const reductions = ['add', 'mul', 'max', 'min'].map((reduction) => [`reduction=${reduction}`, wide] as const);
+  const special: Readonly<Record<string, Kernel>> = {
+    ...Object.fromEntries([...overflowing, 'IsInf'].map((key) => [key, wide])),
+    ...Object.fromEntries(
+      scatters.map((key) => [key, { ...every, forms: { 'reduction=none': every, ...Object.fromEntries(reductions) } }]),
+    ),
+  };
   const kernels = standardOps
     .filter((op) => !leftOut.has(op.key) && (op.since ?? 1) <= opset)
-    .map((op) => [op.key, { ...(overflowing.has(op.key) ? wide : every), ...nonEmptyOnCpu[op.key] }] as const);
+    .map((op) => [op.key, { ...(special[op.key] ?? every), ...nonEmptyOnCpu[op.key] }] as const);
   return {
     name: `portable-${opset}`,
     opset,

@@ -1,5 +1,6 @@
 // Generation token by token, through growing caches.
 import { pastOf, type Runner, type Tensor, tensor } from '@onnxformers/core';
+import { rowOf } from '../rows';
 import type { Choose } from './choose';
 
 /** Rows of ids, or of a mask. */
@@ -33,14 +34,6 @@ export interface Steps {
 /** Rows of one length as int64 [batch, seq]. */
 export const rowsTensor = (rows: Rows): Tensor => tensor('int64', [rows.length, rows[0]!.length], rows.flat());
 
-/** The logits of the last position of each sequence. */
-function lastLogits({ data, dims: [batch, seq, vocab] }: Tensor): Float32Array[] {
-  return Array.from({ length: batch! }, (_, b) => {
-    const from = (b * seq! + seq! - 1) * vocab!;
-    return Float32Array.from(data.subarray(from, from + vocab!) as Float32Array);
-  });
-}
-
 /** New tokens of each sequence: a first call with the prompts, then one call a token. Stops when all sequences have ended. */
 export async function generateTokens(run: Runner, start: Start, o: Steps): Promise<readonly (readonly number[])[]> {
   const { steps, choose, ends = [], pad = 0, onStep } = o;
@@ -55,7 +48,8 @@ export async function generateTokens(run: Runner, start: Start, o: Steps): Promi
       Record<string, Tensor>
     >;
     others = { ...pastOf(outputs), ...start.later };
-    const logits = lastLogits(outputs.logits!);
+    const [, seq] = outputs.logits!.dims;
+    const logits = start.ids.map((_, b) => rowOf(outputs.logits!, b, seq! - 1));
     const next = logits.map((row, b) =>
       open[b]
         ? choose(row, { ids: [...start.ids[b]!.filter((_, i) => start.mask?.[b]?.[i] !== 0), ...made[b]!], step, steps })

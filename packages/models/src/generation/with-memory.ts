@@ -24,12 +24,13 @@ export async function withMemory(
   const masked = 'attention_mask' in inputs;
   const encoding = compile(encoder.module, { target, dtype, inputs, weights: encoder.weights });
   const dim = Number(model.config.dim);
+  const { dtype: memoryType } = encoding.signature.outputs.find(({ name }) => name === 'hidden_states')!;
   const decoding = compile(decoder.module, {
     target,
     dtype,
     inputs: {
       ids: ['int64', ['batch', 'seq']],
-      memory: ['float32', ['batch', 'memory_seq', dim]],
+      memory: [memoryType, ['batch', 'memory_seq', dim]],
       ...(masked && { memory_mask: ['int64', ['batch', 'past_memory + memory_seq']] as const }),
     },
     weights: decoder.weights,
@@ -44,7 +45,7 @@ export async function withMemory(
       const memory = ((await encode(feeds)) as Readonly<Record<string, Tensor>>).hidden_states!;
       const mask = masked ? { memory_mask: feeds.attention_mask! } : {};
       // Later the caches contain its keys and values.
-      const none = tensor('float32', [memory.dims[0]!, 0, dim], []);
+      const none = tensor(memoryType, [memory.dims[0]!, 0, dim], []);
       return { ids, first: { memory, ...mask }, later: { memory: none, ...mask } };
     },
     async dispose() {

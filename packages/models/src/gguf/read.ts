@@ -1,6 +1,7 @@
 // A GGUF file as a checkpoint: its metadata as a config.json, its tensors under the names of Hugging Face.
 import { type GGUFParseOutput, gguf } from '@huggingface/gguf';
 import { type ByteSource, ConfigError, describe, FileError, type LazyTensor, type Tensor } from '@onnxformers/core';
+import { floatsOf } from '../rows';
 import { decoded, type GgufFormat, ggufFormats, repacked } from './blocks';
 
 /** Codes and scales of a tensor whose blocks a kernel reads as they are. */
@@ -241,12 +242,16 @@ function reader(
   };
 }
 
+/** Gains without the 1 that GGUF adds to them, in float32. */
+const lessOne = (t: Tensor): Tensor => ({ dtype: 'float32', dims: t.dims, data: floatsOf(t).map((x) => x - 1) });
+
 function lazyOf(format: GgufFormat, dims: readonly number[], read: () => Promise<Uint8Array>, offset: boolean): LazyTensor {
   const count = dims.reduce((a, b) => a * b, 1);
   if (format.name === 'F16' || format.name === 'BF16') {
     const dtype = format.name === 'F16' ? 'float16' : 'bfloat16';
     const load = async (): Promise<Tensor> => ({ dtype, dims, data: new Uint16Array(aligned(await read())) });
-    return { dtype, dims, byteLength: 2 * count, load };
+    if (!offset) return { dtype, dims, byteLength: 2 * count, load };
+    return { dtype: 'float32', dims, byteLength: 4 * count, load: async () => lessOne(await load()) };
   }
   return {
     dtype: 'float32',
@@ -257,7 +262,7 @@ function lazyOf(format: GgufFormat, dims: readonly number[], read: () => Promise
       const t: Tensor = format.decode
         ? decoded(format, bytes, dims)
         : { dtype: 'float32', dims, data: new Float32Array(aligned(bytes)) };
-      return offset ? { ...t, data: (t.data as Float32Array).map((x) => x - 1) } : t;
+      return offset ? lessOne(t) : t;
     },
   };
 }

@@ -2,7 +2,8 @@
 import { checkOptions, type Tensor, tensor } from '@onnxformers/core';
 import { chosen } from '../place';
 import { poolingOf } from '../pooling';
-import { rowOf, textFit, textModel } from './model';
+import { rowOf } from '../rows';
+import { textFit, textModel } from './model';
 import type { TaskDefinition } from './task';
 
 /** Options of feature extraction. */

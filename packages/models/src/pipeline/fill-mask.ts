@@ -1,6 +1,7 @@
 // The likeliest tokens in a gap.
 import { ConfigError, checkOptions } from '@onnxformers/core';
-import { best, rowOf, softmax, textModel } from './model';
+import { rowOf } from '../rows';
+import { best, softmax, textModel } from './model';
 import type { TaskDefinition } from './task';
 
 /** A token for the gap of a text. */

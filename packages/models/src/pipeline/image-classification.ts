@@ -1,8 +1,9 @@
 // Labels of images.
 import { checkOptions } from '@onnxformers/core';
+import { rowOf } from '../rows';
 import { asGiven, type ImageInput, type ImageInputs, pixelsOf } from './images';
 import { bestLabels, type Label } from './labels';
-import { openModel, rowOf } from './model';
+import { openModel } from './model';
 import type { TaskDefinition } from './task';
 
 /** Options of image classification. */

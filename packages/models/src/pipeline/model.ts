@@ -48,13 +48,6 @@ export function textFeeds(
   };
 }
 
-/** Row `b`, or the row of a position, of a tensor [batch, …] or [batch, seq, …]. */
-export function rowOf({ data, dims }: Tensor, ...at: readonly number[]): Float32Array {
-  const size = dims.slice(at.length).reduce((a, b) => a * b, 1);
-  const index = at.reduce((sum, i, axis) => sum * dims[axis]! + i, 0);
-  return Float32Array.from(data.subarray(index * size, (index + 1) * size) as Float32Array);
-}
-
 /** Probabilities of logits. */
 export function softmax(logits: ArrayLike<number>): number[] {
   const all = Array.from(logits);

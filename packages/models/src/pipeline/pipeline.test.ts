@@ -271,6 +271,38 @@ describe('texts from texts', async () => {
   });
 });
 
+describe.each(['float16', 'bfloat16'] as const)('in %s', (dtype) => {
+  it('results are numbers near those of float32', async () => {
+    const pair = async <T extends PipelineTask>(task: T, files: Map<string, Uint8Array>) => {
+      const made = [await pipeline(task, files, ort), await pipeline(task, files, ort, { dtype })] as const;
+      open.push(...made);
+      return made;
+    };
+    // Weights and results with 11 or 8 bits, through a few layers of numbers up to about 3.
+    const near = { float16: 0.03, bfloat16: 0.25 }[dtype];
+    const [embed, embedShort] = await pair('feature-extraction', bert);
+    const [long, short] = [await embed('the river runs'), await embedShort('the river runs')];
+    expect(short.dtype).toBe('float32');
+    for (const [i, x] of short.data.entries()) expect(Math.abs(Number(x) - Number(long.data[i]))).toBeLessThan(near);
+    const [fill, fillShort] = await pair('fill-mask', bert);
+    const [best] = await fill('the [MASK] runs', { top_k: 1 });
+    const all = await fillShort('the [MASK] runs', { top_k: null as never });
+    const same = all.find((one) => one.token === best!.token)!;
+    expect(Math.abs(same.score - best!.score)).toBeLessThan(near * best!.score);
+  });
+
+  it('a decoder writes tokens whose logits are near the largest', async () => {
+    const [write, writeShort] = [
+      await pipeline('text-generation', llama, ort),
+      await pipeline('text-generation', llama, ort, { dtype }),
+    ];
+    open.push(write, writeShort);
+    const [long] = await write('the river', { max_new_tokens: 1 });
+    const [short] = await writeShort('the river', { max_new_tokens: 1 });
+    expect(short!.generated_text).toBe(long!.generated_text);
+  });
+});
+
 describe('a task', () => {
   it('that is unknown or that the checkpoint is not for is refused', async () => {
     await expect(pipeline('fill-mas' as 'fill-mask', bert, ort)).rejects.toThrow(/unknown task.*Did you mean "fill-mask"/s);

@@ -1,6 +1,7 @@
 // The span of a text that answers a question.
 import { checkOptions } from '@onnxformers/core';
-import { rowOf, softmax, textModel } from './model';
+import { rowOf } from '../rows';
+import { softmax, textModel } from './model';
 import type { TaskDefinition } from './task';
 
 /** An answer from the context. */

@@ -1,7 +1,8 @@
 // Labels of texts.
 import { checkOptions } from '@onnxformers/core';
+import { rowOf } from '../rows';
 import { bestLabels, type Label } from './labels';
-import { rowOf, textModel } from './model';
+import { textModel } from './model';
 import type { TaskDefinition } from './task';
 
 /** Options of text classification. */

@@ -1,7 +1,8 @@
 // Labels of tokens.
 import { checkOptions } from '@onnxformers/core';
+import { rowOf } from '../rows';
 import { labelOf } from './labels';
-import { best, rowOf, softmax, textModel } from './model';
+import { best, softmax, textModel } from './model';
 import type { TaskDefinition } from './task';
 
 /** A labelled token. */

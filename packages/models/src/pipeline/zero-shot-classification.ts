@@ -1,7 +1,8 @@
 // Labels that a model was not trained on: each is a hypothesis that a text may entail.
 import { ConfigError, checkOptions } from '@onnxformers/core';
+import { rowOf } from '../rows';
 import { type Hypotheses, hypothesesOf } from './hypotheses';
-import { rowOf, softmax, textModel } from './model';
+import { softmax, textModel } from './model';
 import type { TaskDefinition } from './task';
 
 /** The labels of a text, the likeliest first. */

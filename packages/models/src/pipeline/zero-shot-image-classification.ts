@@ -1,10 +1,11 @@
 // Labels of images that a model was not trained on: each is a text that an image is compared with.
 import { checkOptions } from '@onnxformers/core';
 import { towersOf } from '../parts';
+import { rowOf } from '../rows';
 import { hypothesesOf } from './hypotheses';
 import { asGiven, type ImageInput, type ImageInputs, pixelsOf } from './images';
 import { type Label, sigmoid } from './labels';
-import { best, openModel, rowOf, softmax, textFeeds, textFit } from './model';
+import { best, openModel, softmax, textFeeds, textFit } from './model';
 import type { TaskDefinition } from './task';
 
 /** Options of zero-shot image classification. */

@@ -28,6 +28,15 @@ describe.each([
   });
 });
 
+describe('recorded checkpoints in float16', () => {
+  // One of each kind: an encoder, a decoder, an encoder-decoder.
+  it.each(['bert', 'llama', 't5'])('%s', async (name) => {
+    const outcome = await replay(await recorded(name), { ...cpu, precision: 'float16' });
+    expect(outcome.reason).toBeUndefined();
+    expect(outcome.checks.length).toBeGreaterThan(4);
+  });
+});
+
 const whole = process.env.ONNXFORMERS_HF_FIXTURES;
 describe('the whole set', () => {
   it.each(whole ? casesIn(whole) : [])('%s', async (folder) => {

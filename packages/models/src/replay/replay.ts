@@ -20,6 +20,7 @@ import { generateTokens, type Rows, type Start } from '../generation/generate';
 import { withMemory } from '../generation/with-memory';
 import { filesIn, fromPretrained } from '../node';
 import type { Pretrained } from '../pretrained';
+import { floatsOf } from '../rows';
 import { allowed, type Case, type Precision, type Run } from './case';
 import { difference, ofQueries } from './compare';
 
@@ -193,9 +194,10 @@ function tapOf(output: string, module: AnyModule, lastIsNormed: boolean): string
 function cellsInRows(image: Tensor): Tensor {
   const [batch, channels, rows, columns] = image.dims as [number, number, number, number];
   const cells = rows * columns;
-  const data = Float32Array.from(image.data as ArrayLike<number>, (_, i) => {
+  const numbers = floatsOf(image);
+  const data = numbers.map((_, i) => {
     const [b, cell, c] = [Math.floor(i / (cells * channels)), Math.floor(i / channels) % cells, i % channels];
-    return Number(image.data[(b * channels + c) * cells + cell]);
+    return numbers[(b * channels + c) * cells + cell]!;
   });
   return { dtype: 'float32', dims: [batch, cells, channels], data };
 }
