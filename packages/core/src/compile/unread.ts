@@ -32,20 +32,33 @@ export function checkAllRead({ inputs, outputs, nodes, builder }: Graph, declare
   const known = namesIn(inputs.filter((v) => read.has(v)));
   const unread = own.find((v) => !read.has(v) && [...namesIn([v])].every((name) => known.has(name) || !needed.has(name)));
   if (unread) {
-    const near = builder.roles.has(nameOf(unread)!) ? undefined : meantName(unread);
+    const name = nameOf(unread)!;
+    const meant = builder.roles.has(name) ? undefined : meantName(unread);
+    const near = meant === name ? undefined : meant;
+    const state = ofState.has(name) ? 'It belongs to a model with a cache (the option state of compile), which adds it. ' : '';
     throw new ConfigError({
-      path: `inputs.${nameOf(unread)}`,
+      path: `inputs.${name}`,
       problem: 'the model does not read this input',
       expected: 'inputs that change the result',
       got: String(unread),
-      hint: `${near ? `Did you mean "${near}"? ` : ''}Omit it, or declare the role 'data'`,
+      hint: `${state}${near ? `Did you mean "${near}"? ` : ''}Omit it, or declare the role 'data'`,
     });
   }
 }
 
 // Short names resemble too many others.
 const longNames = usualNames.filter((name) => name.length > 5);
-const meantName = (v: Value): string | undefined => nearest(nameOf(v) ?? '', longNames);
+// Names of other libraries, and of inputs that only some models have.
+const otherNames: ReadonlyMap<string, string> = new Map([
+  ['input_ids', 'ids'],
+  ['inputs_embeds', 'x'],
+  ['decoder_input_ids', 'decoder_ids'],
+  ['decoder_ids', 'decoder_ids'],
+  ['past_lengths', 'past_lengths'],
+  ['block_table', 'block_table'],
+]);
+const meantName = (v: Value): string | undefined => otherNames.get(nameOf(v) ?? '') ?? nearest(nameOf(v) ?? '', longNames);
+const ofState: ReadonlySet<string> = new Set(['past_lengths', 'block_table']);
 
 const namesIn = (values: readonly Value[]): ReadonlySet<string> =>
   new Set(values.flatMap(({ dims }) => dims.flatMap(namesOfDim)));

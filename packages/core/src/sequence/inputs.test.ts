@@ -171,10 +171,23 @@ describe('an input that is not read', () => {
     ['postion_ids', ['int64', ['batch', 'seq']], 'position_ids'],
     ['seqlens', ['int64', ['batch']], 'lengths'],
     ['attn_bias', ['float32', [1, 1, 'seq', 'seq']], 'attention_bias'],
+    ['input_ids', ['int64', ['batch', 'seq']], 'ids'],
   ] as const)('is refused if its name is almost one that has a role: %s', (name, type, meant) => {
     expect(() => compiledPlain({ [name]: type })).toThrow(
       new RegExp(`inputs.${name}: the model does not read this input.* Did you mean "${meant}"\\? Omit it`),
     );
+    compiledPlain({ [name]: [...type, 'data'] });
+  });
+  it.each([
+    [
+      'past_lengths',
+      ['int64', ['batch']],
+      / It belongs to a model with a cache \(the option state of compile\), which adds it\. Omit it/,
+    ],
+    ['decoder_ids', ['int64', ['batch', 'decoder_seq']], /\. Omit it/],
+  ] as const)('is refused if only other models have it: %s', (name, type, hint) => {
+    expect(() => compiledPlain({ [name]: type })).toThrow(`inputs.${name}: the model does not read this input`);
+    expect(() => compiledPlain({ [name]: type })).toThrow(hint);
     compiledPlain({ [name]: [...type, 'data'] });
   });
   it('may be there without a role', () => {

@@ -2,7 +2,7 @@
 import { describe, FileError } from '@onnxformers/core';
 import { columns } from '../output';
 import { type Page, printPage } from './page';
-import { environmentIn, kernelsIn, rounded } from './print';
+import { environmentIn, kernelsIn, milliseconds, rounded } from './print';
 import { isLost, nameOf, type Report, type Row } from './report';
 import { barChart } from './svg';
 
@@ -98,8 +98,8 @@ function changesOf(before: Report, after: Report): string[] {
 const heads = ['', 'before ms', 'after ms', 'ratio', 'kernels'] as const;
 const cellsOf = (row: ComparedRow): string[] => [
   row.name,
-  rounded(row.before, 4),
-  rounded(row.after, 4),
+  milliseconds(row.before),
+  milliseconds(row.after),
   row.ratio === undefined ? 'noise' : `${row.ratio.toFixed(3)}${row.differs ? '' : ' (within the spread)'}`,
   row.kernelsBefore === undefined ? row.kernels : `${row.kernelsBefore} → ${row.kernels}`,
 ];

@@ -22,9 +22,12 @@ export const rounded = (x: number, digits: number): string => {
   return text.includes('e+') ? x.toFixed(0) : text;
 };
 
+/** A time. That of one copy is a difference of two times, which noise can make negative. */
+export const milliseconds = (x: number): string => (x > 0 ? rounded(x, 4) : '–');
+
 const number = (x: number | undefined, text: (x: number) => string): string => (x === undefined ? '' : text(x));
 const allColumns: readonly Column[] = [
-  { head: 'median ms', cell: ({ median }) => rounded(median, 4) },
+  { head: 'median ms', cell: ({ median }) => milliseconds(median) },
   { head: 'spread ms', cell: (row) => `${rounded(row.spread, 2)}${isLost(row) ? ' (noise)' : ''}` },
   { head: 'TFLOP/s', cell: (row) => (isLost(row) ? '' : number(row.tflops, (x) => rounded(x, 3))) },
   { head: 'times', cell: ({ ratio }) => number(ratio, (x) => x.toFixed(2)) },
