@@ -33,7 +33,7 @@ const cached = (state: unknown) => attention({ x: ['float32', ['batch', 'seq', 8
 const generated = (o: Readonly<Record<string, unknown>>) => {
   const g = new GraphBuilder();
   const prompt = g.input('ids', 'int64', ['batch', 'seq']);
-  return generate(g, { prompt, steps: 3, capacity: 11, step: (ids: Value) => ids, ...o } as unknown as GenerateOptions);
+  return generate(g, { prompt, steps: 3, capacity: 11, step: (ids: unknown) => ids, ...o } as unknown as GenerateOptions);
 };
 const runner = (o: Readonly<Record<string, unknown>>) => createRunner(arithmetic(), ort, o);
 const browser = (o: Readonly<Record<string, unknown>>) => createRunner(arithmetic(), web, { device: 'wasm', ...o });
