@@ -70,11 +70,12 @@ describe.each(['float16', 'bfloat16'] as const)('24 layers on cuda in %s: no oth
       RotaryEmbedding: 48,
       SkipSimplifiedLayerNormalization: 48,
     };
-    const tables = { Range: 1, Unsqueeze: 1, Shape: 2, Concat: 2, Reshape: 2 + 96, Sin: 1, Cos: 1, Expand: 2 };
+    const tables = { Range: 1, Unsqueeze: 1, Shape: 2, Concat: 2, Reshape: 1 + 96, Sin: 1, Cos: 1, Expand: 2 };
     expect(decoder(dtype)).toEqual({
       ...perLayer,
       ...tables,
-      Gather: 1,
+      // Embeddings; the number of positions.
+      Gather: 2,
       SimplifiedLayerNormalization: 1,
       // The map to logits; the product of angles and rates.
       MatMul: 24 * 7 + 1,

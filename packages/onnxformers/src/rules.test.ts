@@ -15,7 +15,12 @@ const machines: readonly (readonly [Target, 'float32' | 'float16'])[] = [
 /** No example keeps a state in pages, turns heads of 16 channels, is long enough for blocks, pads packed rows in float16 or has stored weights; the tests of the kernels do. */
 const elsewhere = ['Attend(PagedAppend) → PagedAttention'];
 /** They choose by the machine and the length alone, and say nothing where they do not apply. */
-const neverRefused = ['LinearRecurrence → by the number of positions', 'Carry → parallel prefix'];
+const neverRefused = [
+  // Refused above 256 landmarks, which no example has.
+  'MostOrthogonal → steps without a Loop',
+  'LinearRecurrence → by the number of positions',
+  'Carry → parallel prefix',
+];
 const waysElsewhere = [
   'Attend → gathered blocks plain',
   'PadRows → RestorePadding plain',

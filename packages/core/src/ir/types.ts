@@ -116,6 +116,8 @@ export interface Match {
   readonly cost?: number;
   /** It takes less memory than the other matches, which counts more than their costs. */
   readonly sparesMemory?: true;
+  /** It is no choice between kernels: `explain` does not list it. */
+  readonly unlisted?: true;
   /** Makes the new nodes; `get` returns the new value for an old one. One result for each of `covers`. */
   emit(get: Get): readonly Value[];
 }
@@ -145,6 +147,8 @@ export interface MatchContext {
   readonly headMultiple: number;
   /** True where a fused kernel of attention takes the lengths of a padded batch. */
   readonly takesLengths: boolean;
+  /** True where the runtime may free the memory of a size while a view of it is still read. */
+  readonly freesViews: boolean;
 }
 
 /** What a match would take. */

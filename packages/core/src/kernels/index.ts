@@ -16,6 +16,7 @@ import { splitLowRank } from './low-rank';
 import { useMatMulNBits } from './mat-mul-n-bits';
 import { useBiasInWeights } from './norm-biases';
 import { cosineAfterRangeReduction, sineAfterRangeReduction } from './range-reduction';
+import { useOwnScalars } from './scalar-sizes';
 
 /** Rules that `compile` adds to those of a model's blocks. */
 export const coreRules: readonly Rule[] = [
@@ -38,4 +39,5 @@ export const coreRules: readonly Rule[] = [
   useSpread,
   ...biasesOfAttend,
   useBiasInWeights,
+  useOwnScalars,
 ];

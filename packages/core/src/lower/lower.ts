@@ -92,7 +92,7 @@ class Lowering {
           const winner = winners.get(c.match.covers.find((v) => winners.has(v))!)!;
           if (winner !== c) this.refuse(c.node, c.rule, refuse(lost(c, winner), c.match.variant));
         }
-        for (const c of chosen) this.record(c.node, c.rule, c.kernels, c.match);
+        for (const c of chosen) if (!c.match.unlisted) this.record(c.node, c.rule, c.kernels, c.match);
       } catch (error) {
         if (!(error instanceof Cycle) || !chosen.includes(error.found as Candidate)) throw error;
         const { node, rule, match } = error.found;
@@ -126,6 +126,7 @@ class Lowering {
       biasTakesPass: this.target.biasTakesPass ?? false,
       headMultiple: this.target.headMultiple ?? 1,
       takesLengths: this.target.takesLengths?.(this.machine) ?? true,
+      freesViews: this.target.freesViews ?? false,
     };
     for (const node of nodes)
       for (const rule of this.rulesOf(node)) {

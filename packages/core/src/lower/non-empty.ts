@@ -1,6 +1,6 @@
 // Sizes of 0 for kernels that need at least 1: nodes for which a size may be 0 run in a branch, or the runner refuses the feeds.
 import { mulDims } from '../dim/dim';
-import { apply, type Graph, isFilled, type Node, type Value } from '../ir/graph';
+import { apply, type Graph, type GraphBuilder, isFilled, type Node, type Value } from '../ir/graph';
 import { isReadable } from './no-elements';
 import type { Reason } from './reason';
 import { reasons } from './reasons';
@@ -27,12 +27,18 @@ export function withoutEmpty(
     const needs = kernelOf(target, node)?.nonEmpty;
     const open = needs?.sizes(node).filter(({ size }) => !isFilled(size, node.graph.filled)) ?? [];
     if (!needs || !open.length) continue;
-    if (needs.otherwise === 'refused') for (const one of open) limit(graph, one);
+    const refused = needs.otherwise === 'refused' || (needs.otherwise !== 'branch' && !isInBranch(node));
+    if (refused) for (const one of open) limit(graph, one);
     else if (isReadable([...node.outputs, { dims: open.map(({ size }) => size) }], node)) found.push(branch(node, open));
   }
   if (!found.length) return { graph, guarded: [] };
   const taken = new Map(found.flatMap((f) => f.node.outputs.map((v) => [v, f] as const)));
   return { graph: rewrite(graph, taken), guarded: found };
+}
+
+function isInBranch({ graph }: Node): boolean {
+  for (let at: GraphBuilder | undefined = graph; at; at = at.parent) if (at.kind === 'branch') return true;
+  return false;
 }
 
 function limit(graph: Graph, { size, problem }: NonEmptySize): void {

@@ -34,8 +34,11 @@ export interface NonEmptySize {
 /** The sizes that a kernel fails with if they are 0, or ends the process. */
 export interface NonEmpty {
   sizes(node: Node): readonly NonEmptySize[];
-  /** What happens where one of them may be 0 in a run: the node runs in an `If` on its sizes, or the runner refuses such feeds. */
-  readonly otherwise: 'branch' | 'refused';
+  /**
+   * What happens where one of them may be 0 in a run: the node runs in an `If` on its sizes, or the runner refuses such feeds. Refused
+   * outside of branches: inside of one, which may be there because of such feeds, the node runs in an `If` of its own.
+   */
+  readonly otherwise: 'branch' | 'refused' | 'refused outside of branches';
 }
 
 /** One op on one target. */
@@ -88,6 +91,8 @@ export interface Target {
   readonly headMultiple?: number;
   /** True where a fused kernel of attention takes the lengths of a padded batch; absent: true. */
   takesLengths?(machine: Machine): boolean;
+  /** True where the runtime may free the memory of a size on the CPU while a view of it, a Reshape, is still read. */
+  readonly freesViews?: true;
   /** Notes about the target for `explain`: for all models, or for models that compute in a dtype. */
   readonly notes?: readonly { readonly computes?: DType; readonly text: string }[];
   /** The vendor of its GPUs; tools use it to determine the {@link Machine}. */

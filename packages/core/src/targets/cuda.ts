@@ -147,6 +147,8 @@ export const cuda: Target = defineTarget({
   headMultiple: 8,
   takesLengths: (machine) => availableOn(machine).cudnn !== 'never',
   biasTakesPass: true,
+  // Seen on an H200: beside a sum of the same Shape, the decoder of T5 read past + seq where seq was, or freed memory.
+  freesViews: true,
   assumed: ({ sm, cudnn }) => [
     ...(sm === undefined ? [own.capabilityUnknown()] : []),
     ...(cudnn === undefined ? [own.cudnnUnknown()] : []),

@@ -182,7 +182,7 @@ export const kernelTables = {
         'scale of 0': 'fails',
         'causal mask and scores after mask': 'wrong',
         'bool mask and scores after mask': 'wrong',
-        'scores after mask and nonpad_kv_seqlen': 'wrong',
+        'nonpad_kv_seqlen and scores after mask': 'wrong',
       },
       DFT: {
         length: { powerOfTwo: true },
@@ -234,7 +234,7 @@ export const kernelTables = {
             'scale of 0': 'fails',
             'causal mask and scores after mask': 'wrong',
             'bool mask and scores after mask': 'wrong',
-            'scores after mask and nonpad_kv_seqlen': 'wrong',
+            'nonpad_kv_seqlen and scores after mask': 'wrong',
           },
           DFT: {
             length: { powerOfTwo: true },
@@ -425,7 +425,7 @@ export const kernelTables = {
         'scale of 0': 'fails',
         'causal mask and scores after mask': 'wrong',
         'bool mask and scores after mask': 'wrong',
-        'scores after mask and nonpad_kv_seqlen': 'wrong',
+        'nonpad_kv_seqlen and scores after mask': 'wrong',
       },
       DFT: {
         length: { powerOfTwo: true },
@@ -478,7 +478,7 @@ export const kernelTables = {
             'scale of 0': 'fails',
             'causal mask and scores after mask': 'wrong',
             'bool mask and scores after mask': 'wrong',
-            'scores after mask and nonpad_kv_seqlen': 'wrong',
+            'nonpad_kv_seqlen and scores after mask': 'wrong',
           },
           DFT: {
             length: { powerOfTwo: true },

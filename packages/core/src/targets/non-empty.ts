@@ -56,8 +56,8 @@ const searchedOf = ({ operands: [x], attrs }: Node): NonEmptySize[] => [
 export const nonEmptyOnCpu: Readonly<Record<string, Partial<Kernel>>> = {
   MatMul: { nonEmpty: { sizes: (node) => [...stackOf(node), ...termsOf(node)], otherwise: 'branch' } },
   Einsum: { nonEmpty: { sizes: everySize, otherwise: 'branch' } },
-  ArgMax: { nonEmpty: { sizes: searchedOf, otherwise: 'refused' } },
-  ArgMin: { nonEmpty: { sizes: searchedOf, otherwise: 'refused' } },
+  ArgMax: { nonEmpty: { sizes: searchedOf, otherwise: 'refused outside of branches' } },
+  ArgMin: { nonEmpty: { sizes: searchedOf, otherwise: 'refused outside of branches' } },
   Conv: { nonEmpty: { sizes: windowsOf, otherwise: 'branch' } },
   ConvTranspose: { nonEmpty: { sizes: windowsOf, otherwise: 'branch' } },
   // The runtime replaces it by its definition, in which a Reshape refuses no sequences.

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { LoweringError } from '../error';
 import { interpret } from '../interpret/interpret';
 import { coreRules } from '../kernels/index';
+import { pairOf } from '../lower/kernel-limits';
 import { lower } from '../lower/lower';
 import { accepts } from '../lower/target';
 import * as ops from '../ops/index';
@@ -49,6 +50,14 @@ describe('the probed table', () => {
     expect(Object.keys(kernelTables).sort()).toEqual(['cpu', 'cuda', 'wasm', 'webgpu']);
     for (const { runtime, older } of Object.values(kernelTables))
       for (const version of [runtime, ...older.map((o) => o.runtime)]) expect(version).toMatch(/^1\.\d+\.\d+$/);
+  });
+  it.each(Object.entries(kernelTables))('%s names two features together as they are looked up', (_, tables) => {
+    const names = (x: unknown): string[] =>
+      Object.entries(x as object).flatMap(([key, value]) =>
+        value === 'wrong' || value === 'fails' ? [key] : typeof value === 'object' && value ? names(value) : [],
+      );
+    const pairs = names(tables).filter((name) => name.includes(' and '));
+    for (const pair of pairs) expect(pairOf(...(pair.split(' and ') as [string, string]))).toBe(pair);
   });
   it.each(Object.entries(kernelTables))('%s names dtypes, each once', (_, { kernels }) => {
     for (const [key, { own, cpu = '' }] of Object.entries<{ own: string; cpu?: string }>(kernels)) {
