@@ -41,19 +41,19 @@ const blockBudget: Readonly<Record<string, number>> = {
   scaled_dot_product: 78,
   local: 80,
   multi_head_latent: 115,
-  mixture_of_experts: 64,
-  sparse_moe: 65,
+  mixture_of_experts: 79,
+  sparse_moe: 75,
   conv2d_feedforward: 39,
   merge_patches: 41,
   deep_norm: 32.5,
   reversible: 22.5,
-  simplicial: 24,
+  simplicial: 24.5,
   axial_rotary: 47.5,
   perceiver_latents: 26,
   hyper_connections: 49,
 };
 /** The same, gzipped, for the packages of blocks, for core and for everything. */
-const packageBudget = { blocks: 75, attention: 97, core: 195, everything: 300, models: 380 };
+const packageBudget = { blocks: 75, attention: 97, core: 197, everything: 303, models: 381 };
 
 async function bundle(scratch: string, code: string): Promise<string> {
   const entry = join(scratch, 'entry.js');
