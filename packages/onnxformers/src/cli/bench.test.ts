@@ -43,7 +43,7 @@ describe('bench', () => {
     const { code, out } = await cli('bench', 'block', 'layer.json', ...few, '--target', 'wasm');
     expect(code).toBe(0);
     expect(out).toMatch(/^bench block · batch 1 .*\nwasm · /);
-    expect(out).toMatch(/^ {2}layer pre_norm +-?[\d.e-]+ +[\d.e-]+ .*MultiHeadAttention/m);
+    expect(out).toMatch(/^ {2}layer pre_norm +(?:[\d.e-]+|–) +[\d.e-]+ .*MultiHeadAttention/m);
   });
 
   it('measures copies of a whole model', async () => {
